@@ -1,0 +1,20 @@
+import LinuxSystem
+
+/// A cgroup that could not be made, limited or emptied.
+package struct CgroupError: Error, CustomStringConvertible, Sendable {
+    package var description: String
+
+    package init(_ description: String) { self.description = description }
+
+    init(_ error: SystemError) { self.init(error.description) }
+
+    /// The configuration asks for a limit that nothing here can enforce.
+    static func missing(_ controller: String, for field: String) -> CgroupError {
+        CgroupError("linux.resources.\(field): no \(controller) controller in this machine's cgroup hierarchy")
+    }
+}
+
+extension Errno {
+    /// ENOENT for a removed cgroup's path, ENODEV for a file of it that was still open.
+    var meansRemoved: Bool { self == .noSuchFileOrDirectory || self == .operationNotSupportedByDevice }
+}

@@ -1,0 +1,132 @@
+import LinuxSystem
+import OCISpec
+
+/// The cgroups of one container: one directory in every hierarchy, or just one on pure v2.
+///
+/// A plain value, so that it is kept in `state.json`; every operation goes to the file system anew.
+package struct CgroupSet: Codable, Equatable, Sendable {
+    package enum Layout: String, Codable, Sendable {
+        /// v1 hierarchies, often with a v2 hierarchy without controllers beside them.
+        case v1
+        case v2
+    }
+
+    package var layout: Layout
+    /// Directories by controller; the v2 hierarchy's is under the empty name.
+    package var paths: [String: String]
+
+    package init(layout: Layout, paths: [String: String]) {
+        self.layout = layout
+        self.paths = paths
+    }
+
+    /// Decides where a container's cgroups will be, exactly as runc's cgroupfs driver does. Makes nothing.
+    ///
+    /// An absolute `cgroupsPath` counts from the hierarchy's root; a relative one, or the id if there is none, from the
+    /// runtime's own cgroup (on v2 from its parent, since a cgroup with processes cannot pass controllers on).
+    package static func plan(id: String, cgroupsPath: String?) throws(CgroupError) -> CgroupSet {
+        let membership: String
+        do {
+            membership = try readText("/proc/self/cgroup")
+        } catch {
+            throw CgroupError(error)
+        }
+        let set = try plan(
+            id: id, cgroupsPath: cgroupsPath, layout: try .ofThisMachine(), own: parseMembership(membership))
+        try set.refuseForeign()
+        return set
+    }
+
+    /// A caller whose create fails kills and removes what it planned, so what others use must not get that far.
+    private func refuseForeign() throws(CgroupError) {
+        for directory in driver.directories { try refusePopulated(directory) }
+    }
+
+    static func plan(
+        id: String, cgroupsPath: String?, layout: CgroupLayout, own: [String: String]
+    ) throws(CgroupError) -> CgroupSet {
+        let asked = cgroupsPath.flatMap { $0.isEmpty ? nil : $0 } ?? id
+        let inner = clean(asked)
+        if inner.isEmpty { throw CgroupError("linux.cgroupsPath: \"\(asked)\" is the machine's own cgroup") }
+        var paths: [String: String] = [:]
+        for (name, hierarchy) in layout.hierarchies {
+            var base = hierarchy.mountPoint
+            if !asked.hasPrefix("/") {
+                // A hierarchy that the runtime is not a member of cannot be one that it makes cgroups in.
+                guard var here = own[name] else { continue }
+                if hierarchy.mountedRoot != "/", here.hasPrefix(hierarchy.mountedRoot) {
+                    here.removeFirst(hierarchy.mountedRoot.count)
+                }
+                if layout.isPureV2 { here = String(here[..<(here.lastIndex(of: "/") ?? here.startIndex)]) }
+                base += clean(here)
+            }
+            paths[name] = base + inner
+        }
+        return CgroupSet(layout: layout.isPureV2 ? .v2 : .v1, paths: paths)
+    }
+
+    var driver: any CgroupDriver {
+        switch layout {
+        case .v1: CgroupV1(paths: paths)
+        case .v2: CgroupV2(path: paths[""] ?? CgroupLayout.root)
+        }
+    }
+}
+
+/// The path as if walked from `/`, beginning with a slash unless it is empty: `..` never leads above the root.
+private func clean(_ path: String) -> String {
+    var parts: [Substring] = []
+    for part in path.split(separator: "/") {
+        switch part {
+        case ".": break
+        case "..": _ = parts.popLast()
+        default: parts.append(part)
+        }
+    }
+    return parts.map { "/" + $0 }.joined()
+}
+
+// What a container's life needs of its cgroups.
+extension CgroupSet {
+    /// Makes the directories. Refuses a cgroup that has processes already: they would share the container's fate.
+    package func create() throws(CgroupError) { try driver.create() }
+
+    /// Puts the process into every cgroup. A child that it clones is born there.
+    package func join(_ pid: pid_t) throws(CgroupError) { try driver.join(pid) }
+
+    /// The v2 directory, for `CLONE_INTO_CGROUP`. With ``Layout/v1`` the child still has to ``join(_:)`` the rest.
+    package func openUnified() throws(CgroupError) -> OwnedDescriptor? {
+        guard let path = paths[""] else { return nil }
+        do {
+            return try openAt(AT_FDCWD, path, CLINUX_O_PATH | O_DIRECTORY)
+        } catch {
+            throw CgroupError(error)
+        }
+    }
+
+    /// Sets limits and device rules; the device rules always include the devices that every container has.
+    package func apply(_ resources: Resources?) throws(CgroupError) { try driver.apply(resources ?? Resources()) }
+
+    /// Every process of the container, those in cgroups that it made itself included.
+    package func processes() throws(CgroupError) -> [pid_t] { try processesBeneath(driver.processDirectory) }
+
+    /// Stops everything; returns when nothing runs any more.
+    package func freeze() throws(CgroupError) { try driver.freezer.freeze() }
+
+    package func thaw() throws(CgroupError) { try driver.freezer.thaw() }
+
+    package func isFrozen() throws(CgroupError) -> Bool { try driver.freezer.isFrozen() }
+
+    /// Sends a signal to every process.
+    package func signal(_ signal: CInt) throws(CgroupError) {
+        for pid in try processes() where kill(pid, signal) != 0 && Errno.current != .noSuchProcess {
+            throw CgroupError("signal \(signal) to process \(pid): \(Errno.current)")
+        }
+    }
+
+    /// Kills every process and waits until the cgroups are empty (a frozen one too).
+    package func killAll() throws(CgroupError) { try driver.killAll() }
+
+    /// Removes the directories and whatever cgroups the container made beneath them; missing ones are fine.
+    package func remove() throws(CgroupError) { try driver.remove() }
+}

@@ -1,0 +1,137 @@
+import CheckpointImages
+import LinuxSystem
+import Logging
+import Tracee
+
+/// What to checkpoint, and how.
+package struct CheckpointRequest {
+    package var container: String
+    /// The container's first process, as the engine sees it.
+    package var firstProcess: pid_t
+    /// Every process in the container's cgroup.
+    package var members: () throws -> [pid_t]
+    /// Lets tasks run that the v1 freezer holds; they are under ptrace by then. And the way back.
+    package var thaw: () throws -> Void
+    package var refreeze: () throws -> Void
+    package var leaveRunning: Bool
+    package var externalDescriptors: [String]
+    package var logger: Logger
+
+    package init(
+        container: String, firstProcess: pid_t, members: @escaping () throws -> [pid_t],
+        thaw: @escaping () throws -> Void, refreeze: @escaping () throws -> Void, leaveRunning: Bool,
+        externalDescriptors: [String], logger: Logger
+    ) {
+        self.container = container
+        self.firstProcess = firstProcess
+        self.members = members
+        self.thaw = thaw
+        self.refreeze = refreeze
+        self.leaveRunning = leaveRunning
+        self.externalDescriptors = externalDescriptors
+        self.logger = logger
+    }
+}
+
+/// Times of a checkpoint, in microseconds, and its pages.
+package struct CheckpointStatistics: Sendable {
+    package var freezing: UInt64 = 0
+    package var frozen: UInt64 = 0
+    package var memoryDump: UInt64 = 0
+    package var memoryWrite: UInt64 = 0
+    package var pagesScanned: UInt64 = 0
+    package var pagesWritten: UInt64 = 0
+}
+
+/// Puts a running container into its image directory.
+///
+/// Phases: look (what is dear to read is read while it runs) → stop → collect → pages → let run again or keep standing →
+/// write → commit → end. Until the commit every failure lets the container go on as it was.
+package func checkpoint(
+    _ request: CheckpointRequest, into directory: borrowing OwnedDescriptor
+) throws -> CheckpointStatistics {
+    var statistics = CheckpointStatistics()
+    let start = microseconds()
+    var flags: [pid_t: [Range<UInt64>: Set<Substring>]] = [:]
+    for process in try request.members() { flags[process] = try? mappingFlags(of: process) }
+
+    let stopping = microseconds()
+    var tasks: ContainerTasks? = try ContainerTasks(
+        first: request.firstProcess, members: request.members, thaw: request.thaw)
+    defer {
+        // A paused container stays paused: its tasks are frozen again before ptrace lets them go.
+        if let tasks {
+            try? request.refreeze()
+            tasks.release()
+        }
+    }
+    let stopped = microseconds()
+    statistics.freezing = stopped - stopping
+    guard let running = tasks, let first = running.processes.first else {
+        throw CheckpointError("container \(request.container) has no process")
+    }
+    request.logger.debug("\(running.processes.count) processes stand still after \(stopped - start) us")
+
+    let dump = try Dump(first: first, externalDescriptors: request.externalDescriptors)
+    defer { dump.pages.close() }
+    try refuseMounts(of: first)
+    for process in running.processes {
+        try about("\(process)") {
+            var told = flags[process.hostPid] ?? [:]
+            if told.isEmpty && !process.isZombie { told = try mappingFlags(of: process.hostPid) }
+            try ProcessCapture(process: process, dump: dump).run(flags: told)
+        }
+    }
+    try Pipe.verify(dump)
+    try UnixSocketPair.verify(dump)
+    for (inode, shared) in dump.pages.sharedMemory.sorted(by: { $0.key < $1.key }) {
+        let (pagemap, _) = try dump.pages.add(shared)
+        try dump.images.add(.shmemPagemap, inode, pagemap)
+    }
+
+    let copying = microseconds()
+    var written = WrittenFiles(directory.raw)
+    do {
+        for file in dump.pages.files { written.names.append(ImageKind.pages.fileName(file.id)) }
+        try dump.pages.write(into: directory.raw)
+        statistics.memoryDump = microseconds() - copying
+        if request.leaveRunning {
+            try? request.refreeze()
+            running.release()
+            tasks = nil
+            statistics.frozen = microseconds() - stopping
+        }
+        let writing = microseconds()
+        try dump.finish(running: first, container: request.container)
+        try dump.images.write(into: directory)
+        statistics.memoryWrite = microseconds() - writing
+    } catch {
+        written.names += dump.images.names
+        written.remove()
+        throw error
+    }
+    if let standing = tasks {
+        tasks = nil
+        standing.kill()
+        statistics.frozen = microseconds() - stopping
+    }
+    statistics.pagesScanned = dump.pages.pagesScanned
+    statistics.pagesWritten = dump.pages.pagesWritten
+    return statistics
+}
+
+/// Files of a failed checkpoint, which must not be taken for one.
+private struct WrittenFiles {
+    let directory: CInt
+    var names: [String] = []
+
+    init(_ directory: CInt) { self.directory = directory }
+
+    func remove() { for name in names { unlinkat(directory, name, 0) } }
+}
+
+package func microseconds() -> UInt64 {
+    var now = timespec()
+    clock_gettime(1, &now)
+    return UInt64(now.tv_sec) * 1_000_000 + UInt64(now.tv_nsec) / 1000
+}

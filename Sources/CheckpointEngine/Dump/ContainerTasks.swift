@@ -1,0 +1,136 @@
+import LinuxSystem
+import Tracee
+
+/// Everything that runs in the container, standing still under ptrace.
+///
+/// No freezer is needed: each task is seized and interrupted, what it created meanwhile is met in the next pass, and
+/// when a pass meets nothing new, nothing runs any more. Whatever becomes of the engine, the kernel lets seized tasks go
+/// on. Where the caller has paused the container by the v1 freezer, `thaw` lets its tasks reach their stop (a task that
+/// this freezer holds cannot stop for ptrace), with the interrupt already on its way.
+final class ContainerTasks {
+    private(set) var processes: [CapturedProcess] = []
+    private var seized: Set<pid_t> = []
+    private static let options: Ptrace.Options = [
+        .distinguishSystemCalls, .traceFork, .traceVfork, .traceClone, .suspendSeccomp,
+    ]
+
+    /// - Parameters:
+    ///   - first: the container's first process.
+    ///   - members: every process in the container's cgroup, asked anew in each pass.
+    ///   - thaw: called once all tasks known so far are interrupted; see above.
+    init(first: pid_t, members: () throws -> [pid_t], thaw: () throws -> Void) throws {
+        do {
+            var thawed = false
+            while true {
+                let before = seized.count
+                processes = []
+                try visit(first, parent: nil, isThawed: thawed)
+                if !thawed {
+                    try thaw()
+                    thawed = true
+                    for task in waiting { try awaitStop(task) }
+                    waiting = []
+                } else if seized.count == before {
+                    break
+                }
+            }
+            let inside = Set(processes.map(\.hostPid))
+            for stranger in try members() where !inside.contains(stranger) {
+                throw CheckpointError(
+                    "process \(stranger) (\(commandName(stranger))) was put into the container from outside (exec): "
+                        + "its parent is not in the container, so it cannot be restored; wait until it has ended")
+            }
+            for process in processes where !process.isZombie { try takeOver(process) }
+        } catch {
+            release()
+            throw error
+        }
+    }
+
+    private var waiting: [pid_t] = []
+    private var stops: [pid_t: Stop] = [:]
+
+    private func visit(_ pid: pid_t, parent: CapturedProcess?, isThawed: Bool) throws {
+        let process: CapturedProcess
+        do { process = try CapturedProcess(hostPid: pid, parent: parent) } catch let error as SystemError {
+            // It ended between two looks; its parent has already been told.
+            if parent != nil, error.errno == .noSuchFileOrDirectory || error.errno == .noSuchProcess { return }
+            throw error
+        }
+        processes.append(process)
+        guard !process.isZombie else { return }
+        let threads = try directoryEntries("/proc/\(pid)/task").compactMap { pid_t($0) }
+        for task in threads where !seized.contains(task) { try seize(task, of: process, isThawed: isThawed) }
+        for task in threads {
+            let children = (try? readText("/proc/\(pid)/task/\(task)/children")) ?? ""
+            for child in children.split(separator: " ").compactMap({ pid_t($0) }) {
+                try visit(child, parent: process, isThawed: isThawed)
+            }
+        }
+    }
+
+    private func seize(_ task: pid_t, of process: CapturedProcess, isThawed: Bool) throws {
+        do {
+            try Ptrace(task).seize(Self.options)
+            try Ptrace(task).interrupt()
+        } catch let error as SystemError where error.errno == .notPermitted {
+            let tracer = try ProcessStatus(task).tracer
+            // Created by a task that was seized already, and so traced from birth.
+            guard tracer == getpid() else {
+                throw CheckpointError(
+                    "\(process): \(tracer == 0 ? "the kernel does not let it be traced" : "is traced by process \(tracer) (\(commandName(tracer)))")")
+            }
+        } catch let error as SystemError where error.errno == .noSuchProcess {
+            return
+        }
+        seized.insert(task)
+        if isThawed { try awaitStop(task) } else { waiting.append(task) }
+    }
+
+    private func awaitStop(_ task: pid_t) throws {
+        do throws(TraceeError) {
+            stops[task] = try Ptrace(task).waitUntilInterrupted(milliseconds: 10_000)
+        } catch {
+            guard case .gone = error else { throw error }
+            seized.remove(task)
+        }
+    }
+
+    private func takeOver(_ process: CapturedProcess) throws {
+        let tasks = try directoryEntries("/proc/\(process.hostPid)/task").compactMap { pid_t($0) }.sorted()
+        let ordered = [process.hostPid] + tasks.filter { $0 != process.hostPid }
+        for task in ordered {
+            let status = try ProcessStatus(task, path: "/proc/\(process.hostPid)/task/\(task)")
+            guard !status.isZombie, let stop = stops[task] else {
+                throw CheckpointError("\(process): thread \(status.innerPid) has ended while others of its process live")
+            }
+            process.threads.append(try TracedThread(stopped: Ptrace(task), by: stop))
+            process.innerThreads.append(status.innerPid)
+        }
+    }
+
+    /// Lets everything go on as if nothing had happened. Never fails: what is gone needs no letting go.
+    func release() {
+        for process in processes {
+            try? process.session?.leave()
+            process.session = nil
+        }
+        var left = seized
+        for thread in processes.flatMap(\.threads) {
+            try? thread.settle()
+            try? thread.detach()
+            left.remove(thread.tid)
+        }
+        for task in left { try? Ptrace(task).detach() }
+        processes = []
+        seized = []
+    }
+
+    /// Ends every process of the container, first the first one: in a pid namespace of its own it takes the others along.
+    func kill() {
+        for process in processes where !process.isZombie { LinuxSystem.kill(process.hostPid, SIGKILL) }
+        for task in seized { _ = try? Ptrace(task).wait() }
+        processes = []
+        seized = []
+    }
+}

@@ -1,0 +1,83 @@
+import CheckpointImages
+import LinuxSystem
+import Tracee
+
+/// What is collected of a container that stands still, entry by entry, in memory.
+final class Dump {
+    let files = OpenFiles()
+    let externalDescriptors: [String]
+    /// The container's root directory.
+    let root: OwnedDescriptor
+    /// The ids of the mounts that the container sees.
+    let mountIDs: Set<Int>
+    let first: CapturedProcess
+
+    var pipes: [UInt32: Pipe.Ends] = [:]
+    var pipeData: [ImageRecord<PipeDataEntry>] = []
+    var socketQueues: [ImageRecord<SkPacketEntry>] = []
+    var unixPeers: [UInt32: (peer: UInt32, holder: String, number: CInt)] = [:]
+    var seccompFilters: [SeccompFilter] = []
+    var images = ImageSet()
+    var pages = PageDump()
+    /// The process tree, and the first process's kernel objects.
+    var tree: [PstreeEntry] = []
+    var rootIDs: TaskKobjIdsEntry?
+    /// The highest id given for each kind of kernel object.
+    var seen: [CInt: UInt32] = [:]
+    private var unixDiagnosis: [UInt32: UnixDiagnosis]?
+    private var objectIDs: [CInt: [(task: pid_t, id: UInt32)]] = [:]
+    private var namespaceIDs: [String: UInt32] = [:]
+
+    init(first: CapturedProcess, externalDescriptors: [String]) throws {
+        self.first = first
+        self.externalDescriptors = externalDescriptors
+        root = try openAt(AT_FDCWD, "/proc/\(first.hostPid)/root", CLINUX_O_PATH | O_DIRECTORY)
+        mountIDs = Set(
+            try readText("/proc/\(first.hostPid)/mountinfo").split(separator: "\n").compactMap {
+                $0.split(separator: " ", maxSplits: 1).first.flatMap { Int($0) }
+            })
+    }
+
+    /// Unix sockets as the container's network namespace knows them; asked for once.
+    func unixSockets() throws -> [UInt32: UnixDiagnosis] {
+        if let unixDiagnosis { return unixDiagnosis }
+        let told = try inNamespace(.network, of: first.hostPid) { try UnixDiagnosis.all() }
+        unixDiagnosis = told
+        return told
+    }
+
+    /// A number for a kernel object that tasks may share (KCMP_VM, KCMP_FILES, …): equal if and only if it is the same.
+    func objectID(_ kind: CInt, of task: pid_t) throws -> UInt32 {
+        for known in objectIDs[kind] ?? [] {
+            let same = try systemCall("kcmp", Int(SYS_kcmp), Int(known.task), Int(task), Int(kind), 0, 0)
+            if same == 0 { return known.id }
+        }
+        let id = UInt32(objectIDs[kind]?.count ?? 0) + 1
+        objectIDs[kind, default: []].append((task, id))
+        return id
+    }
+
+    /// A number for a namespace, by its file in /proc/PID/ns.
+    func namespaceID(_ file: String, of task: pid_t) throws -> UInt32 {
+        let target = try linkTarget("/proc/\(task)/ns/\(file)")
+        if let known = namespaceIDs[target] { return known }
+        let id = UInt32(namespaceIDs.count) + 1
+        namespaceIDs[target] = id
+        return id
+    }
+}
+
+/// Does something in another process's namespace of one kind, and comes back.
+func inNamespace<R: ~Copyable>(_ kind: Namespaces, of task: pid_t, _ body: () throws -> R) throws -> R {
+    guard let file = Namespaces.files.first(where: { $0.kind == kind })?.file else { return try body() }
+    let home = try openAt(AT_FDCWD, "/proc/thread-self/ns/\(file)", O_RDONLY)
+    let there = try openAt(AT_FDCWD, "/proc/\(task)/ns/\(file)", O_RDONLY)
+    try joinNamespaces(there.raw, kind)
+    let result: R
+    do { result = try body() } catch {
+        try joinNamespaces(home.raw, kind)
+        throw error
+    }
+    try joinNamespaces(home.raw, kind)
+    return result
+}

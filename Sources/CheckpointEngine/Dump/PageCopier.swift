@@ -1,0 +1,142 @@
+import LinuxSystem
+
+/// Copies runs of memory into image files with two threads: while one reads a task's memory, the other writes.
+///
+/// Large files are written past the page cache where the file system can (O_DIRECT): it is several times faster, and
+/// nothing is charged to anybody's memory cgroup.
+final class PageCopier: @unchecked Sendable {
+    private static let chunk = 4 << 20
+    /// Below this many bytes in all, a write through the page cache is over sooner.
+    private static let directFrom: UInt64 = 16 << 20
+
+    private let pieces: [PageDump.Run]
+    private let files: [(name: String, size: UInt64)]
+    private var descriptors: [CInt] = []
+    private let lock: UnsafeMutablePointer<pthread_mutex_t>
+    private var next = 0
+    private var failure: (any Error)?
+
+    init(runs: [PageDump.Run], files: [(name: String, size: UInt64)], into directory: CInt) throws {
+        self.files = files
+        lock = .allocate(capacity: 1)
+        pthread_mutex_init(lock, nil)
+        pieces = runs.flatMap { run in
+            stride(from: 0, to: run.length, by: Self.chunk).map { start in
+                var piece = run
+                piece.address += UInt64(start)
+                piece.offset += UInt64(start)
+                piece.length = min(Self.chunk, run.length - start)
+                return piece
+            }
+        }
+        let isLarge = files.reduce(0) { $0 + $1.size } >= Self.directFrom
+        for file in files { descriptors.append(try Self.create(file.name, file.size, direct: isLarge, in: directory)) }
+    }
+
+    deinit {
+        for descriptor in descriptors { close(descriptor) }
+        pthread_mutex_destroy(lock)
+        lock.deallocate()
+    }
+
+    private static func create(_ name: String, _ size: UInt64, direct: Bool, in directory: CInt) throws -> CInt {
+        let flags = O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW
+        var file: CInt?
+        if direct { file = try? openAt(directory, name, flags | CInt(CLINUX_O_DIRECT), mode: 0o600).release() }
+        let made: CInt
+        if let file { made = file } else { made = try openAt(directory, name, flags & ~O_EXCL, mode: 0o600).release() }
+        if size > 0 {
+            // Room for all of it now or never: a full disk is better met before anything is copied.
+            let length = off_t(truncatingIfNeeded: size)
+            let result = posix_fallocate_raw(made, length)
+            if result != 0 && result != EOPNOTSUPP && result != ENOSYS {
+                close(made)
+                throw SystemError(Errno(rawValue: result), "room for \(size) bytes of memory in \(name)")
+            }
+        }
+        return made
+    }
+
+    private static func posix_fallocate_raw(_ file: CInt, _ length: off_t) -> CInt {
+        clinux_syscall(Int(SYS_fallocate), Int(file), 0, 0, Int(length), 0, 0) == 0 ? 0 : Errno.current.rawValue
+    }
+
+    func run() throws {
+        let total = pieces.reduce(0) { $0 + $1.length }
+        if total <= Self.chunk {
+            work()
+        } else {
+            var helper = pthread_t()
+            let context = Unmanaged.passUnretained(self).toOpaque()
+            let started = pthread_create(&helper, nil, { context in
+                if let context { Unmanaged<PageCopier>.fromOpaque(context).takeUnretainedValue().work() }
+                return nil
+            }, context) == 0
+            work()
+            if started { pthread_join(helper, nil) }
+        }
+        if let failure { throw failure }
+    }
+
+    private func take() -> PageDump.Run? {
+        pthread_mutex_lock(lock)
+        defer { pthread_mutex_unlock(lock) }
+        guard failure == nil, next < pieces.count else { return nil }
+        next += 1
+        return pieces[next - 1]
+    }
+
+    private func work() {
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Self.chunk, alignment: 4096)
+        defer { buffer.deallocate() }
+        while let piece = take() {
+            do { try copy(piece, through: UnsafeMutableRawBufferPointer(rebasing: buffer[..<piece.length])) } catch {
+                pthread_mutex_lock(lock)
+                failure = failure ?? error
+                pthread_mutex_unlock(lock)
+            }
+        }
+    }
+
+    private func copy(_ piece: PageDump.Run, through buffer: UnsafeMutableRawBufferPointer) throws {
+        try Self.read(piece, into: buffer)
+        var done = 0
+        while done < buffer.count {
+            let position = off_t(piece.offset) + off_t(done)
+            done += try system("write \(files[piece.file].name)") {
+                pwrite(descriptors[piece.file], buffer.baseAddress?.advanced(by: done), buffer.count - done, position)
+            }
+        }
+    }
+
+    private static func read(_ piece: PageDump.Run, into buffer: UnsafeMutableRawBufferPointer) throws {
+        switch piece.source {
+        case .memory(let task):
+            var local = iovec(iov_base: buffer.baseAddress, iov_len: buffer.count)
+            var remote = iovec(iov_base: UnsafeMutableRawPointer(bitPattern: UInt(piece.address)), iov_len: buffer.count)
+            let count = try withUnsafeMutablePointer(to: &local) { local throws(SystemError) in
+                try withUnsafeMutablePointer(to: &remote) { remote throws(SystemError) in
+                    try systemCall(
+                        "read memory of task \(task)", Int(SYS_process_vm_readv), Int(task), Int(bitPattern: local), 1,
+                        Int(bitPattern: remote), 1, 0)
+                }
+            }
+            guard count == buffer.count else {
+                throw CheckpointError("only \(count) of \(buffer.count) bytes of task \(task)'s memory could be read")
+            }
+        case .file(let file):
+            var done = 0
+            while done < buffer.count {
+                let position = off_t(piece.address) + off_t(done)
+                let count = try system("read shared memory") {
+                    pread(file, buffer.baseAddress?.advanced(by: done), buffer.count - done, position)
+                }
+                guard count > 0 else {
+                    buffer[done...].initializeMemory(as: UInt8.self, repeating: 0)
+                    return
+                }
+                done += count
+            }
+        }
+    }
+}

@@ -1,0 +1,138 @@
+import CheckpointImages
+import LinuxSystem
+import Tracee
+
+/// Which pages go into which `pages-N.img`, and the copying: memory to file, both processors at it.
+struct PageDump {
+    /// A run of pages: from where in which task, to where in which file.
+    struct Run {
+        var source: Source
+        var address: UInt64
+        var length: Int
+        var file: Int
+        var offset: UInt64
+    }
+
+    enum Source {
+        case memory(pid_t)
+        /// Memory shared between processes, through its file.
+        case file(CInt)
+    }
+
+    /// Memory that processes share (MAP_SHARED | MAP_ANONYMOUS), by its inode.
+    struct SharedMemory {
+        let holder: CapturedProcess
+        let mapping: MemoryMapLine
+        var size: UInt64 = 0
+
+        init(holder: CapturedProcess, mapping: MemoryMapLine) {
+            self.holder = holder
+            self.mapping = mapping
+        }
+
+        mutating func extend(to line: MemoryMapLine) { size = max(size, line.offset + line.end - line.start) }
+    }
+
+    var sharedMemory: [UInt64: SharedMemory] = [:]
+    var mappedFiles: [String: UInt32] = [:]
+    private(set) var files: [(id: UInt32, size: UInt64)] = []
+    private var runs: [Run] = []
+    private var opened: [CInt] = []
+    private(set) var pagesScanned: UInt64 = 0
+
+    var pagesWritten: UInt64 { files.reduce(0) { $0 + $1.size } / 4096 }
+
+    /// Finds the pages of a process that its images must have: present or swapped, its own and not a file's, and not
+    /// the zero page. PAGEMAP_SCAN, Linux 6.7.
+    mutating func add(_ process: CapturedProcess, _ mappings: [VmaEntry]) throws -> Pagemap {
+        let file = try openAt(AT_FDCWD, "/proc/\(process.hostPid)/pagemap", O_RDONLY)
+        let wanted = mappings.filter { $0.isPrivate && !$0.kind.contains(.vdso) }
+        var ranges: [Range<UInt64>] = []
+        for mapping in wanted { ranges += try scan(file.raw, mapping.start..<mapping.end) }
+        // The code that the kernel lends: kept to tell at restore whether the kernel still lends the same.
+        ranges += mappings.filter { $0.kind.contains(.vdso) }.map { $0.start..<$0.end }
+        ranges.sort { $0.lowerBound < $1.lowerBound }
+        return addRuns(ranges, from: .memory(process.hostPid))
+    }
+
+    /// The data of shared memory, holes left out. lseek(2) SEEK_DATA.
+    mutating func add(_ shared: SharedMemory) throws -> (pagemap: Pagemap, size: UInt64) {
+        let link = "/proc/\(shared.holder.hostPid)/map_files/\(shared.mapping.link)"
+        let file = try openAt(AT_FDCWD, link, O_RDONLY)
+        let size = UInt64(try status(of: file.raw).st_size)
+        var ranges: [Range<UInt64>] = []
+        var position: off_t = 0
+        while true {
+            let start = lseek(file.raw, position, CInt(CLINUX_SEEK_DATA))
+            guard start >= 0 else { break }
+            let end = try system("seek to the hole in shared memory") { lseek(file.raw, start, CInt(CLINUX_SEEK_HOLE)) }
+            ranges.append(UInt64(start)..<(UInt64(end) + 4095) & ~4095)
+            position = end
+        }
+        let kept = try file.duplicate().release()
+        opened.append(kept)
+        return (addRuns(ranges, from: .file(kept)), size)
+    }
+
+    private mutating func addRuns(_ ranges: [Range<UInt64>], from source: Source) -> Pagemap {
+        let index = files.count
+        let id = UInt32(index + 1)
+        var offset: UInt64 = 0
+        var entries: [PagemapEntry] = []
+        for range in ranges {
+            let length = range.upperBound - range.lowerBound
+            entries.append(PagemapEntry(address: range.lowerBound, pages: length / 4096))
+            runs.append(
+                Run(source: source, address: range.lowerBound, length: Int(length), file: index, offset: offset))
+            offset += length
+        }
+        files.append((id, offset))
+        return Pagemap(pagesID: id, entries: entries)
+    }
+
+    private mutating func scan(_ pagemap: CInt, _ range: Range<UInt64>) throws -> [Range<UInt64>] {
+        var found: [Range<UInt64>] = []
+        var regions = [clinux_page_region](repeating: clinux_page_region(), count: 256)
+        var position = range.lowerBound
+        pagesScanned += (range.upperBound - range.lowerBound) / 4096
+        while position < range.upperBound {
+            let (count, end) = try regions.withUnsafeMutableBufferPointer { buffer throws(SystemError) in
+                var query = clinux_pm_scan_arg()
+                query.size = UInt64(MemoryLayout<clinux_pm_scan_arg>.size)
+                query.start = position
+                query.end = range.upperBound
+                query.vec = UInt64(UInt(bitPattern: buffer.baseAddress))
+                query.vec_len = UInt64(buffer.count)
+                query.category_inverted = UInt64(CLINUX_PAGE_IS_FILE | CLINUX_PAGE_IS_PFNZERO)
+                query.category_mask = UInt64(CLINUX_PAGE_IS_FILE | CLINUX_PAGE_IS_PFNZERO)
+                query.category_anyof_mask = UInt64(CLINUX_PAGE_IS_PRESENT | CLINUX_PAGE_IS_SWAPPED)
+                query.return_mask = 0
+                let count = try system("PAGEMAP_SCAN") {
+                    withUnsafeMutablePointer(to: &query) {
+                        clinux_ioctl(pagemap, clinux_pagemap_scan(), UInt(bitPattern: $0))
+                    }
+                }
+                return (Int(count), query.walk_end)
+            }
+            for region in regions[..<count] {
+                if let last = found.last, last.upperBound == region.start {
+                    found[found.count - 1] = last.lowerBound..<region.end
+                } else {
+                    found.append(region.start..<region.end)
+                }
+            }
+            guard end > position else { break }
+            position = end
+        }
+        return found
+    }
+
+    /// Copies everything. The container stands still meanwhile.
+    func write(into directory: CInt) throws {
+        try PageCopier(runs: runs, files: files.map { (ImageKind.pages.fileName($0.id), $0.size) }, into: directory).run()
+    }
+
+    func close() {
+        for file in opened { LinuxSystem.close(file) }
+    }
+}

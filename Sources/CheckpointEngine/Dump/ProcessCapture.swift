@@ -1,0 +1,249 @@
+import CheckpointImages
+import LinuxSystem
+import Tracee
+
+/// Captures one process of a container that stands still: what can be seen from outside first, then what the kernel
+/// tells the task alone, by the agent.
+struct ProcessCapture {
+    let process: CapturedProcess
+    let dump: Dump
+
+    /// - Parameter flags: VmFlags of the mappings, from before the container stood still.
+    func run(flags: [Range<UInt64>: Set<Substring>]) throws {
+        dump.tree.append(
+            PstreeEntry.with {
+                $0.pid = UInt32(process.pid)
+                $0.ppid = UInt32(process.parent?.pid ?? 0)
+                $0.pgid = UInt32(process.status.innerGroup)
+                $0.sid = UInt32(process.status.innerSession)
+                $0.threads = process.isZombie ? [UInt32(process.pid)] : process.innerThreads.map { UInt32($0) }
+            })
+        guard !process.isZombie else { return try captureZombie() }
+        let mappings = try MemoryMapping.capture(process, flags: flags, into: dump)
+        let ids = try captureIDs()
+        if process === dump.first { dump.rootIDs = ids }
+        try captureDescriptors(table: ids.filesID)
+        try captureDirectories()
+        let pagemap = try dump.pages.add(process, mappings)
+        try dump.images.add(.pagemap, process.pid, pagemap)
+
+        guard let kernelCode = mappings.first(where: { $0.kind.contains(.vdso) }) else {
+            throw CheckpointError("has no vdso mapped, where the engine finds a system call instruction")
+        }
+        let instruction = try SystemCallInstruction.find(in: process.hostPid, kernelCode.start..<kernelCode.end)
+        let session = try AgentSession(threads: process.threads, instruction: instruction)
+        process.session = session
+        try ask(session, mappings, ids)
+    }
+
+    private func ask(_ session: AgentSession, _ mappings: [VmaEntry], _ ids: TaskKobjIdsEntry) throws {
+        var program = Program(session.area.main)
+        let threadQuestion = ThreadState.ask(in: &program)
+        let attributes = ProcessAttributes.ask(in: &program)
+        let actionQuestion = SignalActions.ask(in: &program)
+        let intervalQuestion = IntervalTimer.ask(in: &program)
+        let timerQuestion = try PosixTimer.ask(process, in: &program)
+        let isFirst = process === dump.first
+        let clockQuestion = isFirst ? Clocks.ask(in: &program) : nil
+        let interProcess = isFirst ? InterProcess.ask(in: &program) : nil
+        let results = try session.run(program)
+        try results.check()
+        var answers = [try ThreadState.capture(threadQuestion, results, process.threads[0], process: process)]
+        for (index, thread) in process.threads.enumerated().dropFirst() {
+            var short = Program(session.area.lane(index))
+            let question = ThreadState.ask(in: &short)
+            let told = try session.run(short, inThread: index)
+            try told.check()
+            answers.append(try ThreadState.capture(question, told, thread, process: process))
+        }
+        // The threads stand again as they were met. A timer that ran out meanwhile has left its signal pending.
+        try session.leave()
+        process.session = nil
+
+        if let interProcess { try InterProcess.refuse(interProcess, results) }
+        if let clockQuestion {
+            try dump.images.add(.timens, 0, entries: [try Clocks.entry(clockQuestion, results)])
+        }
+        var mm = try ProcessAttributes.memoryLayout(attributes, results, process)
+        mm.exeFileID = try executable()
+        mm.vmas = mappings
+        try dump.images.add(.mm, process.pid, entries: [mm])
+
+        var task = try taskEntry(state: process.threads[0].stoppedBy == nil ? 1 : 3)
+        try ProcessAttributes.capture(attributes, results, process, into: &task)
+        task.blkSigset = process.threads[0].signalMask
+        task.timers = try IntervalTimer.entries(intervalQuestion, results)
+        task.timers.posix = try PosixTimer.entries(timerQuestion, results)
+        task.rlimits = try ResourceLimits.capture(process.hostPid)
+        task.signalsS = try PendingSignals.capture(process.threads[0].ptrace, shared: true)
+        task.sigactions = try SignalActions.entries(actionQuestion, results)
+        if let signal = process.threads[0].stoppedBy { task.stopSigno = UInt32(signal) }
+        for (index, thread) in process.threads.enumerated() {
+            let (entry, tidAddress) = answers[index]
+            var core = try coreEntry(thread, entry, tidAddress: tidAddress, shared: task)
+            if index == 0 {
+                core.tc = task
+                core.ids = ids
+            }
+            try dump.images.add(.core, process.innerThreads[index], entries: [core])
+        }
+        try dump.images.add(.ids, process.pid, entries: [ids])
+    }
+
+    private func coreEntry(
+        _ thread: TracedThread, _ state: ThreadCoreEntry, tidAddress: UInt64, shared: TaskCoreEntry
+    ) throws -> CoreEntry {
+        var state = state
+        state.signalsP = try PendingSignals.capture(thread.ptrace, shared: false)
+        let status = try ProcessStatus(thread.tid, path: "/proc/\(process.hostPid)/task/\(thread.tid)")
+        if let newest = try Seccomp.capture(thread, mode: status.seccompMode, into: dump) {
+            state.seccompMode = .filter
+            state.seccompFilter = newest
+        }
+        let pending = PendingSignals.numbers(state.signalsP) + PendingSignals.numbers(shared.signalsS)
+        let willHandle = pending.contains { signal in
+            thread.signalMask & (1 << UInt64(signal - 1)) == 0 && SignalActions.hasHandler(shared.sigactions, signal)
+        }
+        return try CoreEntry.with {
+            $0.mtype = .x8664
+            $0.threadInfo = try .with {
+                $0.clearTidAddr_p = tidAddress
+                $0.gpregs = Registers.entry(thread, pendingHandler: willHandle)
+                $0.fpregs = try ExtendedState.entry(try thread.extendedState.get())
+            }
+            $0.threadCore = state
+        }
+    }
+
+    /// - Parameter state: 1 alive, 2 dead, 3 stopped.
+    private func taskEntry(state: UInt32) throws -> TaskCoreEntry {
+        TaskCoreEntry.with {
+            $0.taskState = state
+            $0.exitCode = 0
+            $0.personality = 0
+            $0.flags = 0
+            $0.blkSigset = 0
+            $0.comm = process.name
+        }
+    }
+
+    private func captureZombie() throws {
+        var task = try taskEntry(state: 2)
+        task.exitCode = UInt32(truncatingIfNeeded: try process.status.stat(52))
+        try dump.images.add(
+            .core, process.pid,
+            entries: [
+                CoreEntry.with {
+                    $0.mtype = .x8664
+                    $0.tc = task
+                }
+            ])
+    }
+
+    /// Which kernel objects are whose. Only threads share theirs; processes that do are refused.
+    private func captureIDs() throws -> TaskKobjIdsEntry {
+        let pid = process.hostPid
+        let kinds: [(kind: CInt, name: String)] = [
+            (1, "memory"), (2, "table of descriptors"), (3, "working directory"), (4, "signal actions"),
+        ]
+        var ids: [UInt32] = []
+        for (kind, name) in kinds {
+            let id = try dump.objectID(kind, of: pid)
+            guard dump.isNew(kind, id) else {
+                throw CheckpointError("shares its \(name) with another process; this cannot be checkpointed yet")
+            }
+            ids.append(id)
+        }
+        // KCMP_VM, KCMP_FILES, KCMP_FS, KCMP_SIGHAND
+        return try TaskKobjIdsEntry.with {
+            $0.vmID = ids[0]
+            $0.filesID = ids[1]
+            $0.fsID = ids[2]
+            $0.sighandID = ids[3]
+            $0.pidNsID = try dump.namespaceID("pid", of: pid)
+            $0.netNsID = try dump.namespaceID("net", of: pid)
+            $0.ipcNsID = try dump.namespaceID("ipc", of: pid)
+            $0.utsNsID = try dump.namespaceID("uts", of: pid)
+            $0.mntNsID = try dump.namespaceID("mnt", of: pid)
+            $0.userNsID = try dump.namespaceID("user", of: pid)
+            $0.cgroupNsID = try dump.namespaceID("cgroup", of: pid)
+            $0.timeNsID = try dump.namespaceID("time", of: pid)
+        }
+    }
+
+    private func captureDescriptors(table: UInt32) throws {
+        let pidfd = try Pidfd(pid: process.hostPid)
+        let numbers = try directoryEntries("/proc/\(process.hostPid)/fd").compactMap { CInt($0) }.sorted()
+        var entries: [FdinfoEntry] = []
+        for number in numbers {
+            let entry = try about("descriptor \(number)") {
+                let file = try OpenFile(process, number, pidfd: pidfd)
+                let shared = try dump.files.entry(for: file, into: dump)
+                return FdinfoEntry.with {
+                    $0.id = shared.id
+                    $0.flags = file.info.closesOnExec ? 1 : 0
+                    $0.type = shared.type
+                    $0.fd = UInt32(number)
+                }
+            }
+            entries.append(entry)
+        }
+        try dump.images.add(.fdinfo, table, entries: entries)
+    }
+
+    private func captureDirectories() throws {
+        let root = try linkTarget("/proc/\(process.hostPid)/root")
+        // Seen from outside, the root of a mount namespace of its own is `/`.
+        let rootStatus = try status(at: AT_FDCWD, "/proc/\(process.hostPid)/root")
+        let containerRoot = try status(of: dump.root.raw)
+        guard rootStatus.st_ino == containerRoot.st_ino, rootStatus.st_dev == containerRoot.st_dev else {
+            throw CheckpointError("has another root directory than its container (chroot to \(root)); this cannot be checkpointed yet")
+        }
+        try dump.images.add(
+            .fs, process.pid,
+            entries: [
+                try FsEntry.with {
+                    $0.cwdID = try directory("cwd")
+                    $0.rootID = try directory("root")
+                    $0.umask = process.status.umask
+                }
+            ])
+    }
+
+    private func directory(_ name: String) throws -> UInt32 {
+        let link = "/proc/\(process.hostPid)/\(name)"
+        let path = name == "root" ? "/" : try linkTarget(link)
+        let id = dump.files.newID()
+        try about(name == "cwd" ? "working directory" : "root directory") {
+            dump.files.add(
+                try RegularFile.entry(
+                    path: path, status: try status(at: AT_FDCWD, link), flags: UInt32(O_DIRECTORY), position: 0,
+                    mount: -1, id: id, in: dump))
+        }
+        return id
+    }
+
+    private func executable() throws -> UInt32 {
+        let link = "/proc/\(process.hostPid)/exe"
+        let id = dump.files.newID()
+        try about("executable") {
+            dump.files.add(
+                try RegularFile.entry(
+                    path: try linkTarget(link), status: try status(at: AT_FDCWD, link), flags: UInt32(O_RDONLY),
+                    position: 0, mount: -1, id: id, in: dump))
+        }
+        return id
+    }
+}
+
+/// Where a task's memory holds a `syscall` instruction: in the vdso, for all tasks at the same offset.
+enum SystemCallInstruction {
+    static func find(in process: pid_t, _ range: Range<UInt64>) throws -> RemoteAddress {
+        let code = try TaskMemory(process).read(
+            RemoteAddress(range.lowerBound), count: Int(range.upperBound - range.lowerBound))
+        for offset in 0..<(code.count - 1) where code[offset] == 0x0f && code[offset + 1] == 0x05 {
+            return RemoteAddress(range.lowerBound) + offset
+        }
+        throw CheckpointError("no system call instruction in its vdso")
+    }
+}

@@ -1,0 +1,57 @@
+import LinuxSystem
+
+/// One line of /proc/PID/maps. proc_pid_maps(5).
+struct MemoryMapLine: Equatable {
+    var start: UInt64
+    var end: UInt64
+    /// As mmap(2) takes it.
+    var protection: UInt32
+    var isShared: Bool
+    var offset: UInt64
+    var device: Substring
+    var inode: UInt64
+    var name: Substring
+
+    var range: Range<UInt64> { start..<end }
+    /// The name of its link in /proc/PID/map_files.
+    var link: String { String(start, radix: 16) + "-" + String(end, radix: 16) }
+
+    init?(_ line: Substring) {
+        let parts = line.split(separator: " ", maxSplits: 5, omittingEmptySubsequences: true)
+        guard parts.count >= 5, let dash = parts[0].firstIndex(of: "-"),
+            let start = UInt64(parts[0][..<dash], radix: 16),
+            let end = UInt64(parts[0][parts[0].index(after: dash)...], radix: 16),
+            let offset = UInt64(parts[2], radix: 16), let inode = UInt64(parts[4])
+        else { return nil }
+        self.start = start
+        self.end = end
+        let flags = Array(parts[1].utf8)
+        guard flags.count >= 4 else { return nil }
+        protection = (flags[0] == UInt8(ascii: "r") ? 1 : 0) | (flags[1] == UInt8(ascii: "w") ? 2 : 0)
+            | (flags[2] == UInt8(ascii: "x") ? 4 : 0)
+        isShared = flags[3] == UInt8(ascii: "s")
+        self.offset = offset
+        device = parts[3]
+        self.inode = inode
+        name = parts.count > 5 ? parts[5].trimmed : ""
+    }
+}
+
+/// The mappings of a process, in address order.
+func memoryMap(of process: pid_t) throws -> [MemoryMapLine] {
+    try readText("/proc/\(process)/maps").split(separator: "\n").compactMap { MemoryMapLine($0) }
+}
+
+/// VmFlags of each mapping, which only /proc/PID/smaps tells; dear, so never read while the process stands still.
+func mappingFlags(of process: pid_t) throws -> [Range<UInt64>: Set<Substring>] {
+    var flags: [Range<UInt64>: Set<Substring>] = [:]
+    var current: Range<UInt64>?
+    for line in try readText("/proc/\(process)/smaps").split(separator: "\n") {
+        if line.hasPrefix("VmFlags:"), let range = current {
+            flags[range] = Set(line.dropFirst(8).split(separator: " "))
+        } else if let mapping = line.first.flatMap({ $0.isUppercase ? nil : MemoryMapLine(line) }) {
+            current = mapping.range
+        }
+    }
+    return flags
+}

@@ -1,0 +1,71 @@
+import LinuxSystem
+
+/// What /proc/PID/status and /proc/PID/stat tell of a task. proc_pid_status(5), proc_pid_stat(5).
+struct ProcessStatus {
+    private let fields: [Substring: Substring]
+    private let stat: [Substring]
+    let task: pid_t
+
+    /// - Parameter path: `/proc/PID` or `/proc/PID/task/TID`.
+    init(_ task: pid_t, path: String? = nil) throws {
+        self.task = task
+        let path = path ?? "/proc/\(task)"
+        var fields: [Substring: Substring] = [:]
+        for line in try readText("\(path)/status").split(separator: "\n") {
+            guard let colon = line.firstIndex(of: ":") else { continue }
+            fields[line[..<colon]] = line[line.index(after: colon)...].trimmed
+        }
+        self.fields = fields
+        // The second field is the command in parentheses, which may contain anything.
+        let text = try readText("\(path)/stat")
+        guard let close = text.lastIndex(of: ")") else { throw CheckpointError("\(path)/stat: no command in it") }
+        stat = ["", ""] + text[text.index(after: close)...].split(separator: " ")
+    }
+
+    /// A field of /proc/PID/stat by its number in the man page.
+    func stat(_ number: Int) throws -> UInt64 {
+        guard number - 1 < stat.count, let value = UInt64(stat[number - 1].trimmed) else {
+            throw CheckpointError("/proc/\(task)/stat: no field \(number)")
+        }
+        return value
+    }
+
+    var state: Character { fields["State"]?.first ?? "?" }
+    var isZombie: Bool { state == "Z" || state == "X" }
+    var tracer: pid_t { number("TracerPid", 0) }
+    /// The ids in the innermost pid namespace.
+    var innerPid: pid_t { last("NSpid") }
+    var innerGroup: pid_t { last("NSpgid") }
+    var innerSession: pid_t { last("NSsid") }
+    var umask: UInt32 { UInt32(fields["Umask"] ?? "", radix: 8) ?? 0o22 }
+    /// real, effective, saved, file system
+    var users: [UInt32] { list("Uid") }
+    var groups: [UInt32] { list("Gid") }
+    var supplementaryGroups: [UInt32] { list("Groups") }
+    var noNewPrivileges: Bool { fields["NoNewPrivs"] == "1" }
+    /// 0 none, 1 strict, 2 filter
+    var seccompMode: Int { Int(number("Seccomp", 0)) }
+    func capabilities(_ set: String) -> UInt64 { UInt64(fields["Cap" + set[...]] ?? "", radix: 16) ?? 0 }
+
+    private func list(_ name: Substring) -> [UInt32] {
+        (fields[name] ?? "").split(whereSeparator: { $0 == " " || $0 == "\t" }).compactMap { UInt32($0) }
+    }
+    private func last(_ name: Substring) -> pid_t { list(name).last.map { pid_t(truncatingIfNeeded: $0) } ?? 0 }
+    private func number(_ name: Substring, _ index: Int) -> pid_t {
+        pid_t(truncatingIfNeeded: list(name).first ?? 0)
+    }
+}
+
+extension Substring {
+    var trimmed: Substring {
+        var text = self
+        while let first = text.first, first.isWhitespace { text.removeFirst() }
+        while let last = text.last, last.isWhitespace { text.removeLast() }
+        return text
+    }
+}
+
+/// A process's command name, for messages.
+func commandName(_ task: pid_t) -> String {
+    ((try? readText("/proc/\(task)/comm")) ?? "?").split(separator: "\n").first.map(String.init) ?? "?"
+}

@@ -1,0 +1,70 @@
+import CheckpointImages
+import LinuxSystem
+import Tracee
+
+/// User and group ids, capability sets, securebits and no_new_privs of one thread. credentials(7), capabilities(7).
+enum Credentials {
+    static func capture(_ status: ProcessStatus, secureBits: Int) throws -> CredsEntry {
+        guard status.users.count == 4, status.groups.count == 4 else { throw CheckpointError("no ids in its status") }
+        func words(_ set: String) -> [UInt32] {
+            let value = status.capabilities(set)
+            return [UInt32(truncatingIfNeeded: value), UInt32(truncatingIfNeeded: value >> 32)]
+        }
+        return CredsEntry.with {
+            $0.uid = status.users[0]
+            $0.euid = status.users[1]
+            $0.suid = status.users[2]
+            $0.fsuid = status.users[3]
+            $0.gid = status.groups[0]
+            $0.egid = status.groups[1]
+            $0.sgid = status.groups[2]
+            $0.fsgid = status.groups[3]
+            $0.capInh = words("Inh")
+            $0.capPrm = words("Prm")
+            $0.capEff = words("Eff")
+            $0.capBnd = words("Bnd")
+            $0.capAmb = words("Amb")
+            $0.secbits = UInt32(secureBits)
+            $0.groups = status.supplementaryGroups
+            $0.noNewPrivs = status.noNewPrivileges ? 1 : 0
+        }
+    }
+
+    static func set(_ words: [UInt32]) -> UInt64 {
+        UInt64(words.first ?? 0) | UInt64(words.count > 1 ? words[1] : 0) << 32
+    }
+
+    /// Lowers a thread that may still do everything to what it was, in the order that the kernel's checks demand:
+    /// bounding set and securebits while CAP_SETPCAP is there, groups before users, capabilities after users.
+    ///
+    /// - Parameter bounding: the capabilities that the thread has in its bounding set now.
+    static func recreate(_ entry: CredsEntry, bounding: UInt64, in program: inout Program) {
+        let keep: UInt64 = set(entry.capBnd)
+        for capability in UInt64(0)..<64 where bounding & (1 << capability) != 0 && keep & (1 << capability) == 0 {
+            program.call("prctl PR_CAPBSET_DROP \(capability)", Int(SYS_prctl), [24, capability, 0, 0, 0])
+        }
+        let groups = program.place(entry.groups.flatMap { group in withUnsafeBytes(of: group) { Array($0) } })
+        program.call("setgroups", Int(SYS_setgroups), [UInt64(entry.groups.count), groups.raw])
+        program.call(
+            "setresgid", Int(SYS_setresgid), [UInt64(entry.gid), UInt64(entry.egid), UInt64(entry.sgid)])
+        program.call("setfsgid", Int(SYS_setfsgid), [UInt64(entry.fsgid)], tolerated: nil)
+        // SECBIT_KEEP_CAPS and SECBIT_NO_SETUID_FIXUP: a change of users takes nothing; the real bits follow.
+        program.call("prctl PR_SET_SECUREBITS", Int(SYS_prctl), [28, 0x14, 0, 0, 0])
+        program.call(
+            "setresuid", Int(SYS_setresuid), [UInt64(entry.uid), UInt64(entry.euid), UInt64(entry.suid)])
+        program.call("setfsuid", Int(SYS_setfsuid), [UInt64(entry.fsuid)], tolerated: nil)
+        program.call("prctl PR_SET_SECUREBITS", Int(SYS_prctl), [28, UInt64(entry.secbits), 0, 0, 0])
+        // struct __user_cap_header_struct of version 3, and two blocks of effective, permitted, inheritable.
+        let header = program.place(value: SIMD2<UInt32>(0x2008_0522, 0))
+        func half(_ words: [UInt32], _ index: Int) -> UInt32 { index < words.count ? words[index] : 0 }
+        let data = (0..<2).flatMap { index in
+            [half(entry.capEff, index), half(entry.capPrm, index), half(entry.capInh, index)]
+        }
+        let sets = program.place(data.flatMap { word in withUnsafeBytes(of: word) { Array($0) } })
+        program.call("capset", Int(SYS_capset), [header.raw, sets.raw])
+        for capability in UInt64(0)..<64 where set(entry.capAmb) & (1 << capability) != 0 {
+            program.call("prctl PR_CAP_AMBIENT_RAISE \(capability)", Int(SYS_prctl), [47, 2, capability, 0, 0])
+        }
+        if entry.noNewPrivs != 0 { program.call("prctl PR_SET_NO_NEW_PRIVS", Int(SYS_prctl), [38, 1, 0, 0, 0]) }
+    }
+}

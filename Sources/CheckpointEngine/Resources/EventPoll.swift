@@ -1,0 +1,74 @@
+import CheckpointImages
+import LinuxSystem
+import Tracee
+
+/// epoll(7). The instance is made here; its registrations are made by the task, whose numbers they go by.
+enum EventPoll: FileKind {
+    static func capture(_ file: borrowing OpenFile, id: UInt32, into dump: Dump) throws -> FileEntry? {
+        guard file.link == "anon_inode:[eventpoll]" else { return nil }
+        var targets: [EventpollTfdEntry] = []
+        for line in file.info.lines where line.key == "tfd" {
+            // `tfd: 5 events: 1d data: ffffffff  pos:0 ino:61af sdev:7`
+            let words = line.value.split(whereSeparator: { $0 == " " || $0 == ":" })
+            func hex(_ name: Substring) -> UInt64? {
+                words.firstIndex(of: name).flatMap { $0 + 1 < words.count ? UInt64(words[$0 + 1], radix: 16) : nil }
+            }
+            guard let number = words.first.flatMap({ UInt32($0) }), let events = hex("events"), let data = hex("data")
+            else { throw CheckpointError("the kernel describes a registration as `\(line.value)`") }
+            try checkTarget(file, number)
+            targets.append(
+                .with {
+                    $0.id = id
+                    $0.tfd = number
+                    $0.events = UInt32(truncatingIfNeeded: events)
+                    $0.data = data
+                    $0.dev = UInt32(truncatingIfNeeded: hex("sdev") ?? 0)
+                    $0.inode = hex("ino") ?? 0
+                    $0.pos = hex("pos") ?? 0
+                })
+        }
+        return FileEntry.with {
+            $0.type = .eventpoll
+            $0.id = id
+            $0.epfd = .with {
+                $0.id = id
+                $0.flags = file.info.flags
+                $0.fown = .none
+                $0.tfd = targets
+            }
+        }
+    }
+
+    /// A registration outlives the descriptor that it was made by; then it cannot be made again by that number.
+    private static func checkTarget(_ file: borrowing OpenFile, _ number: UInt32) throws {
+        var slot = (UInt32(file.number), number, UInt32(0))
+        let same = withUnsafePointer(to: &slot) {
+            clinux_syscall(
+                Int(SYS_kcmp), Int(file.process.hostPid), Int(file.process.hostPid), 7, Int(number),
+                Int(bitPattern: $0), 0)
+        }
+        guard same == 0 else {
+            throw CheckpointError(
+                "epoll: a registration was made by descriptor \(number), which is not open or another file by now; "
+                    + "this cannot be checkpointed yet")
+        }
+    }
+
+    static func recreate(_ entry: FileEntry, in workshop: Workshop) throws -> OwnedDescriptor? {
+        guard entry.hasEpfd else { return nil }
+        return OwnedDescriptor(CInt(try systemCall("epoll_create", Int(SYS_epoll_create1), Int(O_CLOEXEC))))
+    }
+
+    /// Adds the registrations of `entry`, which is descriptor `number` in the task that runs the program.
+    static func register(_ entry: EventpollFileEntry, number: UInt32, in program: inout Program) {
+        for target in entry.tfd {
+            // struct epoll_event is packed: 4 bytes of events, 8 of data.
+            let event = withUnsafeBytes(of: target.events.littleEndian) { Array($0) }
+                + withUnsafeBytes(of: target.data.littleEndian) { Array($0) }
+            let address = program.place(event)
+            program.call(
+                "epoll_ctl of descriptor \(number) for \(target.tfd)", Int(SYS_epoll_ctl),
+                [UInt64(number), 1, UInt64(target.tfd), address.raw])
+        }
+    }
+}

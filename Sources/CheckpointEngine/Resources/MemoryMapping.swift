@@ -1,0 +1,163 @@
+import CheckpointImages
+import LinuxSystem
+import Tracee
+
+/// What a mapping is: the `status` bits of a vma_entry.
+struct MappingKind: OptionSet {
+    let rawValue: UInt32
+    static let regular = MappingKind(rawValue: 1 << 0)
+    static let vsyscall = MappingKind(rawValue: 1 << 2)
+    static let vdso = MappingKind(rawValue: 1 << 3)
+    static let heap = MappingKind(rawValue: 1 << 5)
+    static let filePrivate = MappingKind(rawValue: 1 << 6)
+    static let fileShared = MappingKind(rawValue: 1 << 7)
+    static let anonymousShared = MappingKind(rawValue: 1 << 8)
+    static let anonymousPrivate = MappingKind(rawValue: 1 << 9)
+    static let vvar = MappingKind(rawValue: 1 << 12)
+    static let memfd = MappingKind(rawValue: 1 << 14)
+}
+
+extension VmaEntry {
+    var kind: MappingKind { MappingKind(rawValue: status) }
+    var length: UInt64 { end - start }
+    /// Whether its pages can be the process's own, and so are in its pagemap.
+    var isPrivate: Bool { !kind.isDisjoint(with: [.filePrivate, .anonymousPrivate]) && kind.isDisjoint(with: [.vvar, .vsyscall]) }
+}
+
+/// mmap(2): the mappings of a process.
+enum MemoryMapping {
+    static let pageSize: UInt64 = 4096
+
+    /// Mappings as the image format has them. Files that are mapped get entries in `dump.files`.
+    ///
+    /// - Parameter flags: VmFlags, read before the process stood still.
+    static func capture(
+        _ process: CapturedProcess, flags: [Range<UInt64>: Set<Substring>], into dump: Dump
+    ) throws -> [VmaEntry] {
+        var entries: [VmaEntry] = []
+        for line in try memoryMap(of: process.hostPid) {
+            let told = flags[line.range]
+            let entry = try about("mapping \(RemoteAddress(line.start))-\(RemoteAddress(line.end)) \(line.name)") {
+                try capture(line, flags: told, process, into: dump)
+            }
+            // vvar and vvar_vclock are one mapping to CRIU, and to the call that makes them.
+            if entry.kind.contains(.vvar), let last = entries.last, last.kind.contains(.vvar), last.end == entry.start {
+                entries[entries.count - 1].end = entry.end
+            } else {
+                entries.append(entry)
+            }
+        }
+        return entries
+    }
+
+    private static func capture(
+        _ line: MemoryMapLine, flags: Set<Substring>?, _ process: CapturedProcess, into dump: Dump
+    ) throws -> VmaEntry {
+        var entry = VmaEntry()
+        entry.start = line.start
+        entry.end = line.end
+        entry.pgoff = line.offset
+        entry.shmid = 0
+        entry.prot = line.protection
+        entry.flags = line.isShared ? 1 : 2
+        entry.fd = -1
+        var kind: MappingKind = .regular
+        switch line.name {
+        case "[vsyscall]": kind = [.vsyscall, .anonymousPrivate]
+        case "[vvar]", "[vvar_vclock]": kind = [.regular, .vvar, .anonymousPrivate]
+        case "[vdso]": kind = [.regular, .vdso, .anonymousPrivate]
+        case "[heap]": kind = [.regular, .heap, .anonymousPrivate]
+        case _ where line.inode == 0 && !line.isShared: kind = [.regular, .anonymousPrivate]
+        case "/dev/zero (deleted)" where line.isShared,
+            _ where line.isShared && line.name.hasPrefix("[anon_shmem:"):
+            kind = [.regular, .anonymousShared]
+            entry.shmid = line.inode
+            dump.pages.sharedMemory[line.inode, default: .init(holder: process, mapping: line)].extend(to: line)
+        default:
+            kind = [.regular, line.isShared ? .fileShared : .filePrivate]
+            let (file, access) = try file(of: line, process, into: dump)
+            entry.shmid = UInt64(file)
+            entry.fdflags = access
+        }
+        if kind.contains(.anonymousPrivate) || kind.contains(.anonymousShared) { entry.flags |= 0x20 }
+        if kind.contains(.anonymousPrivate) { entry.pgoff = 0 }
+        if line.name == "[stack]" { entry.flags |= 0x100 }
+        // The kernel's own pages carry flags of their own (vvar says `io`).
+        if kind.isDisjoint(with: [.vvar, .vdso, .vsyscall]) { try apply(flags ?? [], to: &entry) }
+        entry.status = kind.rawValue
+        return entry
+    }
+
+    /// Advice and restrictions that only smaps tells, by the letters of proc_pid_smaps(5).
+    private static func apply(_ flags: Set<Substring>, to entry: inout VmaEntry) throws {
+        if flags.contains("gd") { entry.flags |= 0x100 }
+        if flags.contains("nr") { entry.flags |= 0x4000 }
+        if flags.contains("lo") { entry.flags |= 0x2000 }
+        if flags.contains("io") { throw CheckpointError("memory of a device cannot be checkpointed") }
+        if flags.contains("ht") { throw CheckpointError("huge pages of hugetlbfs cannot be checkpointed yet") }
+        let advice: [(Substring, UInt64)] = [
+            ("sr", 2), ("rr", 1), ("dc", 10), ("dd", 16), ("mg", 12), ("hg", 14), ("nh", 15), ("wf", 18),
+        ]
+        let bits = advice.filter { flags.contains($0.0) }.reduce(UInt64(0)) { $0 | 1 << $1.1 }
+        if bits != 0 { entry.madv = bits }
+    }
+
+    /// The entry of a mapped file, and how it was opened.
+    private static func file(
+        of line: MemoryMapLine, _ process: CapturedProcess, into dump: Dump
+    ) throws -> (id: UInt32, access: UInt32) {
+        // A mapping that is shared and may be written needs the file opened for writing, whatever it allows now.
+        let link = "/proc/\(process.hostPid)/map_files/\(line.link)"
+        let access: UInt32
+        if line.isShared {
+            // The link's mode tells how the file behind it was opened.
+            let mode = try status(link, flags: AT_SYMLINK_NOFOLLOW).st_mode
+            access = mode & 0o200 != 0 ? UInt32(O_RDWR) : UInt32(O_RDONLY)
+        } else {
+            access = UInt32(O_RDONLY)
+        }
+        let key = "\(line.device) \(line.inode) \(access) \(line.name)"
+        if let known = dump.pages.mappedFiles[key] { return (known, access) }
+        let id = dump.files.newID()
+        dump.files.add(
+            try RegularFile.entry(
+                path: String(line.name), status: try status(link), flags: access, position: 0, mount: -1, id: id,
+                in: dump))
+        dump.pages.mappedFiles[key] = id
+        return (id, access)
+    }
+
+    private static func status(_ path: String, flags: CInt = 0) throws -> stat {
+        try LinuxSystem.status(at: AT_FDCWD, path, flags: flags)
+    }
+
+    /// Makes a mapping where it was. Pages that will be filled need it writable at first: see ``protect(_:in:)``.
+    ///
+    /// - Parameter descriptor: of the mapped file or shared memory, in the task that runs the program.
+    static func recreate(_ entry: VmaEntry, descriptor: CInt?, isFilled: Bool, in program: inout Program) {
+        var flags = UInt64(entry.flags) & (0x1 | 0x2 | 0x20 | 0x100 | 0x4000) | 0x10
+        if descriptor != nil { flags &= ~0x20 }
+        let protection = UInt64(entry.prot) | (isFilled ? 2 : 0)
+        let isFile = descriptor != nil
+        program.call(
+            "mmap of \(RemoteAddress(entry.start))-\(RemoteAddress(entry.end))", Int(SYS_mmap),
+            [
+                entry.start, entry.length, protection, flags, isFile ? UInt64(descriptor ?? -1) : UInt64.max,
+                isFile ? entry.pgoff : 0,
+            ])
+    }
+
+    /// Brings a filled mapping to its own protection, and gives back what the program advised the kernel.
+    static func protect(_ entry: VmaEntry, isFilled: Bool, in program: inout Program) {
+        let range = "\(RemoteAddress(entry.start))-\(RemoteAddress(entry.end))"
+        if isFilled && entry.prot & 2 == 0 {
+            program.call("mprotect of \(range)", Int(SYS_mprotect), [entry.start, entry.length, UInt64(entry.prot)])
+        }
+        for bit in UInt64(0)..<64 where entry.madv & (1 << bit) != 0 {
+            program.call("madvise \(bit) of \(range)", Int(SYS_madvise), [entry.start, entry.length, bit])
+        }
+        if entry.flags & 0x2000 != 0 {
+            program.call("mlock of \(range)", Int(SYS_mlock), [entry.start, entry.length])
+        }
+    }
+}

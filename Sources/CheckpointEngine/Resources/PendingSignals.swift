@@ -1,0 +1,49 @@
+import CheckpointImages
+import LinuxSystem
+import Tracee
+
+/// Signals that were sent and not yet delivered, with what came along (siginfo).
+enum PendingSignals {
+    static func capture(_ ptrace: Ptrace, shared: Bool) throws -> SignalQueueEntry {
+        let pending = try ptrace.pendingSignals(shared: shared)
+        return SignalQueueEntry.with {
+            $0.signals = pending.map { information in SiginfoEntry.with { $0.siginfo = .init(information) } }
+        }
+    }
+
+    static func numbers(_ queue: SignalQueueEntry) -> [CInt] {
+        queue.signals.map { entry in
+            Array(entry.siginfo.prefix(4)).withUnsafeBytes { $0.count == 4 ? $0.loadUnaligned(as: CInt.self) : 0 }
+        }
+    }
+
+    /// Queues them again. Only a task itself may send what looks as if the kernel had (rt_sigqueueinfo(2)).
+    static func recreate(
+        _ queue: SignalQueueEntry, process: pid_t, thread: pid_t?, in program: inout Program
+    ) throws {
+        for (entry, signal) in zip(queue.signals, numbers(queue)) {
+            let size = MemoryLayout<siginfo_t>.size
+            guard entry.siginfo.count == size, (1...64).contains(signal) else {
+                throw CheckpointError("a pending signal \(signal) with \(entry.siginfo.count) bytes of information")
+            }
+            let address = program.place(Array(entry.siginfo))
+            if let thread {
+                program.call(
+                    "rt_tgsigqueueinfo \(signal)", Int(SYS_rt_tgsigqueueinfo),
+                    [UInt64(process), UInt64(thread), UInt64(signal), address.raw])
+            } else {
+                program.call(
+                    "rt_sigqueueinfo \(signal)", Int(SYS_rt_sigqueueinfo),
+                    [UInt64(process), UInt64(signal), address.raw])
+            }
+        }
+    }
+
+    /// Takes a SIGCHLD that the end of a helper or zombie has left in a process under construction.
+    static func forgetChildren(in program: inout Program) {
+        let set = program.place(value: UInt64(1) << UInt64(SIGCHLD - 1))
+        let now = program.place(value: SIMD2<UInt64>(0, 0))
+        program.call(
+            "rt_sigtimedwait", Int(SYS_rt_sigtimedwait), [set.raw, 0, now.raw, 8], tolerated: [EAGAIN])
+    }
+}

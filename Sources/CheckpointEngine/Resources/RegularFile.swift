@@ -1,0 +1,97 @@
+import CheckpointImages
+import LinuxSystem
+
+/// Files that have a path: regular files, directories, and the memory devices (null, zero, full, random, urandom).
+///
+/// They are opened again by path, beneath the container's root and with what its mounts allow; never a device that every
+/// container does not have anyway, since the engine itself is not under the container's device rules.
+enum RegularFile: FileKind {
+    static func capture(_ file: borrowing OpenFile, id: UInt32, into dump: Dump) throws -> FileEntry? {
+        guard file.link.hasPrefix("/") else { return nil }
+        try refuseSignalOwner(file)
+        if file.info.value("lock") != nil {
+            throw CheckpointError("\(file.link): file locks cannot be checkpointed yet")
+        }
+        guard dump.isInside(file) else {
+            throw CheckpointError("\(file.link): this file lies outside the container, and it is none of its standard streams")
+        }
+        return try entry(
+            path: file.link, status: file.status, flags: file.info.flags, position: file.info.position,
+            mount: file.info.mount, id: id, in: dump)
+    }
+
+    /// The entry for a path of the container's, which must lead to the file with this status.
+    static func entry(
+        path: String, status: stat, flags: UInt32, position: UInt64, mount: Int, id: UInt32, in dump: Dump
+    ) throws -> FileEntry {
+        if status.st_nlink == 0 || path.hasSuffix(" (deleted)") {
+            throw CheckpointError("\(path): an open file that was unlinked cannot be checkpointed yet")
+        }
+        guard status.isRegular || status.isDirectory || isMemoryDevice(status) else {
+            throw CheckpointError("\(path): this kind of file (mode \(String(status.st_mode, radix: 8))) cannot be checkpointed yet")
+        }
+        let found: OwnedDescriptor
+        do { found = try openAt(dump.root.raw, path, CLINUX_O_PATH, resolve: .inRoot) } catch {
+            throw CheckpointError("\(path): the path does not lead to the open file any more: \(error.errno)")
+        }
+        let there = try LinuxSystem.status(of: found.raw)
+        guard there.st_dev == status.st_dev, there.st_ino == status.st_ino else {
+            throw CheckpointError("\(path): the path leads to another file by now (replaced or mounted over)")
+        }
+        return FileEntry.with {
+            $0.type = .reg
+            $0.id = id
+            $0.reg = .with {
+                $0.id = id
+                $0.flags = flags
+                $0.pos = position
+                $0.fown = .none
+                $0.name = path
+                $0.mntID = Int32(truncatingIfNeeded: mount)
+                if status.isRegular { $0.size = UInt64(status.st_size) }
+                $0.mode = status.st_mode
+            }
+        }
+    }
+
+    private static func isMemoryDevice(_ status: stat) -> Bool {
+        status.isCharacterDevice && clinux_major(status.st_rdev) == 1
+            && [3, 5, 7, 8, 9].contains(clinux_minor(status.st_rdev))
+    }
+
+    static func recreate(_ entry: FileEntry, in workshop: Workshop) throws -> OwnedDescriptor? {
+        guard entry.hasReg, !entry.reg.ext else { return nil }
+        let file = entry.reg
+        let made = try open(file, flags: CInt(bitPattern: file.flags), in: workshop)
+        if CInt(bitPattern: file.flags) & CLINUX_O_PATH == 0, file.pos > 0 {
+            let position = off_t(truncatingIfNeeded: file.pos)
+            try system("seek to \(file.pos) in \(file.name)") { lseek(made.raw, position, SEEK_SET) }
+        }
+        return made
+    }
+
+    /// Opens the file that an entry names, after a look at what it is.
+    static func open(_ file: RegFileEntry, flags: CInt, in workshop: Workshop) throws -> OwnedDescriptor {
+        guard file.name.hasPrefix("/"), !file.name.utf8.contains(0) else {
+            throw CheckpointError("file \(file.id): `\(file.name)` is not an absolute path")
+        }
+        let place = try about("not in this bundle's rootfs as it was at the checkpoint") {
+            try openAt(workshop.root, file.name, CLINUX_O_PATH, resolve: .inRoot)
+        }
+        let status = try LinuxSystem.status(of: place.raw)
+        guard status.isRegular || status.isDirectory || isMemoryDevice(status) else {
+            throw CheckpointError("\(file.name): is not a file that a checkpoint may open")
+        }
+        if file.hasMode, file.mode & UInt32(S_IFMT) != status.st_mode & UInt32(S_IFMT) {
+            throw CheckpointError("\(file.name): is not the kind of file that it was at the checkpoint")
+        }
+        if file.hasSize, status.isRegular, UInt64(status.st_size) != file.size {
+            throw CheckpointError(
+                "\(file.name): has \(status.st_size) bytes, but \(file.size) at the checkpoint: "
+                    + "the rootfs is not the one that was checkpointed")
+        }
+        let wanted = flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_NOCTTY | O_CLOEXEC | O_NOFOLLOW)
+        if wanted & CLINUX_O_PATH != 0 { return try place.duplicate() }
+        return try openAt(AT_FDCWD, "/proc/self/fd/\(place.raw)", wanted & ~O_DIRECTORY | O_NOCTTY)
+    }
+}

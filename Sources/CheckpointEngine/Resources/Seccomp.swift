@@ -1,0 +1,74 @@
+import CheckpointImages
+import LinuxSystem
+import Tracee
+
+/// The seccomp filters of a thread. seccomp(2).
+enum Seccomp {
+    /// Captures a thread's filters into the dump's common list, oldest first, each pointing at the one before.
+    ///
+    /// - Returns: the index of the newest, `nil` if there is none.
+    static func capture(_ thread: TracedThread, mode: Int, into dump: Dump) throws -> UInt32? {
+        guard mode != 1 else { throw CheckpointError("strict seccomp mode cannot be checkpointed yet") }
+        guard mode == 2 else { return nil }
+        var previous: UInt32?
+        for filter in try thread.ptrace.seccompFilters().reversed() {
+            let entry = SeccompFilter.with {
+                $0.filter = .init(filter.program)
+                if let previous { $0.prev = previous }
+                $0.flags = UInt32(truncatingIfNeeded: filter.flags)
+            }
+            if let known = dump.seccompFilters.firstIndex(of: entry) {
+                previous = UInt32(known)
+            } else {
+                dump.seccompFilters.append(entry)
+                previous = UInt32(dump.seccompFilters.count - 1)
+            }
+        }
+        return previous
+    }
+
+    /// A thread's filters, oldest first.
+    static func chain(_ newest: UInt32?, in all: [SeccompFilter]) throws -> [SeccompFilter] {
+        var chain: [SeccompFilter] = []
+        var next = newest
+        while let index = next {
+            guard Int(index) < all.count, chain.count <= all.count else {
+                throw CheckpointError("seccomp.img: filter \(index) is not there, or the filters run in a circle")
+            }
+            chain.insert(all[Int(index)], at: 0)
+            next = all[Int(index)].hasPrev ? all[Int(index)].prev : nil
+        }
+        return chain
+    }
+
+    /// Installs the configuration's filter, then those of the program's own. The engine has filters suspended
+    /// (PTRACE_O_SUSPEND_SECCOMP), so they bind only from the release on.
+    static func recreate(_ filters: [SeccompFilter], configured: SeccompPolicy?, in program: inout Program) throws {
+        var rest = filters
+        if let configured {
+            install(configured.program, flags: configured.flags, in: &program)
+            if rest.first?.filter == .init(configured.program) { rest.removeFirst() }
+        }
+        for filter in rest { install(Array(filter.filter), flags: UInt64(filter.flags), in: &program) }
+    }
+
+    private static func install(_ filter: [UInt8], flags: UInt64, in program: inout Program) {
+        let code = program.place(filter)
+        let count = UInt64(filter.count / MemoryLayout<sock_filter>.size)
+        let header = program.place(value: SIMD2<UInt64>(count, code.raw))
+        // SECCOMP_SET_MODE_FILTER; only LOG and SPEC_ALLOW outlive the installation.
+        program.call("seccomp", Int(SYS_seccomp), [1, flags & 0x6, header.raw])
+    }
+}
+
+/// The filter that the configuration demands.
+package struct SeccompPolicy: Sendable {
+    /// An array of struct sock_filter.
+    package var program: [UInt8]
+    package var flags: UInt64
+
+    package init(program: [UInt8], flags: UInt64) {
+        self.program = program
+        self.flags = flags
+    }
+}

@@ -1,0 +1,53 @@
+import CheckpointImages
+import LinuxSystem
+import Tracee
+
+/// sigaction(2) of every signal but SIGKILL and SIGSTOP, which have none.
+enum SignalActions {
+    static let signals = (CInt(1)...64).filter { $0 != SIGKILL && $0 != SIGSTOP }
+
+    /// struct sigaction of the kernel: handler, flags, restorer, mask.
+    typealias Action = SIMD4<UInt64>
+
+    struct Question {
+        let places: [RemoteAddress]
+    }
+
+    static func ask(in program: inout Program) -> Question {
+        let places = signals.map { _ in program.reserve(32) }
+        for (signal, place) in zip(signals, places) {
+            program.call("rt_sigaction \(signal)", Int(SYS_rt_sigaction), [UInt64(signal), 0, place.raw, 8])
+        }
+        return Question(places: places)
+    }
+
+    static func entries(_ question: Question, _ results: Program.Results) throws -> [SaEntry] {
+        try question.places.map { place in
+            guard let action = results.value(place, as: Action.self) else { throw CheckpointError("no signal action") }
+            return SaEntry.with {
+                $0.sigaction = action[0]
+                $0.flags = action[1]
+                $0.restorer = action[2]
+                $0.mask = action[3]
+                $0.compatSigaction = false
+            }
+        }
+    }
+
+    /// Whether a handler of the program's own stands behind a signal.
+    static func hasHandler(_ entries: [SaEntry], _ signal: CInt) -> Bool {
+        guard let index = signals.firstIndex(of: signal), index < entries.count else { return false }
+        return entries[index].sigaction > 1
+    }
+
+    static func recreate(_ entries: [SaEntry], in program: inout Program) throws {
+        guard entries.count == signals.count else {
+            throw CheckpointError("\(entries.count) signal actions instead of \(signals.count)")
+        }
+        for (signal, entry) in zip(signals, entries) {
+            let action = Action(entry.sigaction, entry.flags, entry.restorer, entry.mask)
+            let address = program.place(value: action)
+            program.call("rt_sigaction \(signal)", Int(SYS_rt_sigaction), [UInt64(signal), address.raw, 0, 8])
+        }
+    }
+}

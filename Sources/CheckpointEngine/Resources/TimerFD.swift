@@ -1,0 +1,73 @@
+import CheckpointImages
+import LinuxSystem
+
+/// timerfd_create(2).
+///
+/// The images tell what is left until the timer's next end, so the timer goes on where it was, whatever the clock says.
+enum TimerFD: FileKind {
+    static func capture(_ file: borrowing OpenFile, id: UInt32, into dump: Dump) throws -> FileEntry? {
+        guard file.link == "anon_inode:[timerfd]" else { return nil }
+        func number(_ key: Substring, radix: Int = 10) throws -> UInt32 {
+            guard let value = file.info.value(key).flatMap({ UInt32($0, radix: radix) }) else {
+                throw CheckpointError("the kernel does not tell `\(key)` of a timerfd")
+            }
+            return value
+        }
+        let left = try pair(file, "it_value")
+        let interval = try pair(file, "it_interval")
+        return FileEntry.with {
+            $0.type = .timerfd
+            $0.id = id
+            $0.tfd = .with {
+                $0.id = id
+                $0.flags = file.info.flags
+                $0.fown = .none
+                $0.clockid = (try? number("clockid")) ?? 0
+                $0.ticks = UInt64((try? number("ticks")) ?? 0)
+                $0.settimeFlags = (try? number("settime flags", radix: 8)) ?? 0
+                $0.vsec = left.seconds
+                $0.vnsec = left.nanoseconds
+                $0.isec = interval.seconds
+                $0.insec = interval.nanoseconds
+            }
+        }
+    }
+
+    /// `it_value: (1, 500000000)`
+    private static func pair(
+        _ file: borrowing OpenFile, _ key: Substring
+    ) throws -> (seconds: UInt64, nanoseconds: UInt64) {
+        let numbers = (file.info.value(key) ?? "").split(whereSeparator: { !$0.isNumber }).compactMap { UInt64($0) }
+        guard numbers.count == 2 else { throw CheckpointError("the kernel does not tell `\(key)` of a timerfd") }
+        return (numbers[0], numbers[1])
+    }
+
+    static func recreate(_ entry: FileEntry, in workshop: Workshop) throws -> OwnedDescriptor? {
+        guard entry.hasTfd else { return nil }
+        let timer = entry.tfd
+        let flags = timer.flags & UInt32(O_NONBLOCK) | UInt32(O_CLOEXEC)
+        let made = OwnedDescriptor(
+            CInt(try systemCall("timerfd_create", Int(SYS_timerfd_create), Int(timer.clockid), Int(flags))))
+        guard timer.vsec != 0 || timer.vnsec != 0 || timer.isec != 0 || timer.insec != 0 else { return made }
+        guard timer.vnsec < 1_000_000_000, timer.insec < 1_000_000_000 else {
+            throw CheckpointError("timerfd \(timer.id): a nanosecond part of \(max(timer.vnsec, timer.insec))")
+        }
+        var setting = itimerspec()
+        setting.it_value = timespec(tv_sec: Int(clamping: timer.vsec), tv_nsec: Int(timer.vnsec))
+        setting.it_interval = timespec(tv_sec: Int(clamping: timer.isec), tv_nsec: Int(timer.insec))
+        // One that is about to end has nothing left but must not become a disarmed one.
+        if timer.vsec == 0 && timer.vnsec == 0 { setting.it_value.tv_nsec = 1 }
+        try withUnsafePointer(to: &setting) {
+            _ = try systemCall(
+                "timerfd_settime", Int(SYS_timerfd_settime), Int(made.raw), 0, Int(bitPattern: $0), 0)
+        }
+        if timer.ticks > 0 {
+            // TFD_IOC_SET_TICKS, Linux 3.17.
+            var ticks = timer.ticks
+            try system("set ticks of timerfd") {
+                withUnsafePointer(to: &ticks) { clinux_ioctl(made.raw, 0x4008_5400, UInt(bitPattern: $0)) }
+            }
+        }
+        return made
+    }
+}

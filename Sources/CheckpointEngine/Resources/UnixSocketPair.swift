@@ -1,0 +1,149 @@
+import CheckpointImages
+import LinuxSystem
+
+/// Unix sockets without a name that are connected to each other, as socketpair(2) makes them, with what is under way
+/// between them; and such whose other end is closed.
+enum UnixSocketPair: FileKind {
+    static func capture(_ file: borrowing OpenFile, id: UInt32, into dump: Dump) throws -> FileEntry? {
+        guard file.status.isSocket else { return nil }
+        let socket = file.descriptor.raw
+        guard try SocketOptions.number(socket, SOL_SOCKET, SO_DOMAIN) == AF_UNIX else { return nil }
+        try refuseSignalOwner(file)
+        let inode = UInt32(truncatingIfNeeded: file.status.st_ino)
+        guard let told = try dump.unixSockets()[inode] else {
+            throw CheckpointError("\(file.link): the kernel does not know this unix socket in the container's network")
+        }
+        guard told.name.isEmpty else {
+            throw CheckpointError(
+                "\(file.link): a unix socket bound to a name (\(told.printableName)) cannot be checkpointed yet")
+        }
+        guard told.state != 10 else {
+            throw CheckpointError("\(file.link): a listening unix socket cannot be checkpointed yet")
+        }
+        let type = try SocketOptions.number(socket, SOL_SOCKET, SO_TYPE)
+        var options = try SocketOptions.capture(socket)
+        options.soPasscred = try SocketOptions.number(socket, SOL_SOCKET, SO_PASSCRED) != 0
+        try captureQueue(of: socket, id: id, isStream: type == CInt(1), link: file.link, into: dump)
+        dump.unixPeers[inode] = (told.peer, file.process.description, file.number)
+        return FileEntry.with {
+            $0.type = .unixsk
+            $0.id = id
+            $0.usk = .with {
+                $0.id = id
+                $0.ino = inode
+                $0.type = UInt32(type)
+                $0.state = UInt32(told.state)
+                $0.flags = file.info.flags
+                $0.uflags = 0
+                $0.backlog = 0
+                $0.peer = told.peer
+                $0.fown = .none
+                $0.opts = options
+                $0.name = .init()
+                if told.shutdown != 0 { $0.shutdown = SkShutdown(rawValue: Int(told.shutdown)) ?? .none }
+            }
+        }
+    }
+
+    /// Copies the messages that wait in a socket without taking them. SO_PEEK_OFF: unix(7), Linux 3.4.
+    private static func captureQueue(
+        of socket: CInt, id: UInt32, isStream: Bool, link: String, into dump: Dump
+    ) throws {
+        let before = try SocketOptions.number(socket, SOL_SOCKET, 42)
+        try SocketOptions.set(socket, SOL_SOCKET, 42, 0)
+        defer { try? SocketOptions.set(socket, SOL_SOCKET, 42, before) }
+        var buffer = [UInt8](repeating: 0, count: 256 << 10)
+        while true {
+            var flags: CInt = 0
+            let count = buffer.withUnsafeMutableBytes { raw in
+                var vector = iovec(iov_base: raw.baseAddress, iov_len: raw.count)
+                return withUnsafeMutablePointer(to: &vector) { vector in
+                    var message = msghdr()
+                    message.msg_iov = vector
+                    message.msg_iovlen = 1
+                    let count = recvmsg(socket, &message, 0x42 | 0x20)  // MSG_PEEK | MSG_DONTWAIT | MSG_TRUNC
+                    flags = message.msg_flags
+                    return count
+                }
+            }
+            if count < 0 {
+                let error = Errno.current
+                if error == .resourceTemporarilyUnavailable || error == .connectionReset { return }
+                throw SystemError(error, "peek into \(link)")
+            }
+            // MSG_CTRUNC: something besides bytes, for which no room was given: descriptors or credentials.
+            guard flags & 0x8 == 0 else {
+                throw CheckpointError("\(link): descriptors on their way through a unix socket cannot be checkpointed yet")
+            }
+            guard count <= buffer.count else { throw CheckpointError("\(link): a message of \(count) bytes is too long") }
+            if count == 0 {
+                // The end of a stream; in other types possibly an empty message, which nothing tells from the end.
+                return
+            }
+            let entry = SkPacketEntry.with {
+                $0.idFor = id
+                $0.length = UInt32(count)
+            }
+            dump.socketQueues.append(ImageRecord(entry, payload: buffer[..<count]))
+        }
+    }
+
+    /// Fails if a socket is connected to somebody outside the container.
+    static func verify(_ dump: Dump) throws {
+        for (inode, held) in dump.unixPeers where held.peer != 0 && dump.unixPeers[held.peer] == nil {
+            throw CheckpointError(
+                "\(held.holder): descriptor \(held.number): socket:[\(inode)]: is connected to a unix socket outside "
+                    + "the container")
+        }
+    }
+
+    static func recreate(_ entry: FileEntry, in workshop: Workshop) throws -> OwnedDescriptor? {
+        guard entry.hasUsk else { return nil }
+        let wanted = entry.usk
+        guard wanted.name.isEmpty, wanted.state != 10 else {
+            throw CheckpointError("unix socket \(wanted.id): a bound or listening one cannot be restored yet")
+        }
+        if let waiting = workshop.unixSockets.removeValue(forKey: wanted.ino) {
+            return OwnedDescriptor(waiting)
+        }
+        let type = CInt(truncatingIfNeeded: wanted.type)
+        guard wanted.peer != 0 || wanted.state == 1 else {
+            let alone = OwnedDescriptor(
+                CInt(try systemCall("socket", Int(SYS_socket), Int(AF_UNIX), Int(type | O_CLOEXEC), 0)))
+            try finish(alone.raw, wanted)
+            return alone
+        }
+        let pair = try workshop.inNetworkNamespace { try socketPair(type) }
+        let other = workshop.unixEntry(inode: wanted.peer)
+        // What waits in one socket was sent through the other.
+        try send(workshop.socketQueues[wanted.id] ?? [], through: pair.second.raw)
+        if let other { try send(workshop.socketQueues[other.id] ?? [], through: pair.first.raw) }
+        try finish(pair.first.raw, wanted)
+        if let other {
+            try finish(pair.second.raw, other)
+            workshop.unixSockets[other.ino] = try pair.second.duplicate().release()
+        }
+        return try pair.first.duplicate()
+    }
+
+    private static func finish(_ socket: CInt, _ wanted: UnixSkEntry) throws {
+        try SocketOptions.apply(wanted.opts, to: socket)
+        if CInt(bitPattern: wanted.flags) & O_NONBLOCK != 0 {
+            try system("set flags of socket") { clinux_fcntl(socket, F_SETFL, Int(O_NONBLOCK)) }
+        }
+        if wanted.hasShutdown, wanted.shutdown != .none {
+            let how = CInt(wanted.shutdown.rawValue - 1)
+            try system("shut down socket") { shutdown(socket, how) }
+        }
+    }
+
+    private static func send(_ messages: [ImageRecord<SkPacketEntry>], through socket: CInt) throws {
+        for message in messages {
+            let bytes = Array(message.payload)
+            let count = try system("fill the queue of a unix socket") {
+                bytes.withUnsafeBytes { LinuxSystem.send(socket, $0.baseAddress, $0.count, 0x4040) }
+            }
+            guard count == bytes.count else { throw CheckpointError("only \(count) bytes fit into a unix socket's queue") }
+        }
+    }
+}

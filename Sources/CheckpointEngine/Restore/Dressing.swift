@@ -1,0 +1,96 @@
+import CheckpointImages
+import LinuxSystem
+import Tracee
+
+/// Gives a furnished process its threads, and every thread what it is allowed and what it was waiting for, in the order
+/// that the kernel's permission checks demand: raise first, lower last.
+struct Dressing {
+    let plan: ProcessPlan
+    let images: RestoreImages
+    let policy: RestorePolicy
+    let area: InjectedArea
+
+    func run() throws {
+        try cloneThreads()
+        // Threads before their leader: what belongs to the process as a whole is set last, by the leader.
+        for index in plan.threads.indices.reversed() {
+            try about(index == 0 ? "" : "thread \(plan.threads[index])") { try dress(index) }
+        }
+    }
+
+    private func cloneThreads() throws {
+        let leader = plan.stubs[0]
+        guard plan.threads.count > 1 else { return }
+        var runner = ProgramRunner(leader, area)
+        for batch in stride(from: 1, to: plan.threads.count, by: 200) {
+            let ids = plan.threads[batch..<min(batch + 200, plan.threads.count)]
+            try runner.add { program in for id in ids { TaskCreation.clone(id, asThread: true, in: &program) } }
+            let born = try runner.flush().born
+            guard born.count == ids.count else { throw CheckpointError("\(born.count) of \(ids.count) threads were born") }
+            for (id, task) in zip(ids, born) { plan.stubs.append(try leader.sibling(task, thread: id)) }
+        }
+    }
+
+    private func dress(_ index: Int) throws {
+        let core = plan.cores[index]
+        let state = core.threadCore
+        var runner = ProgramRunner(plan.stubs[index], area)
+        try runner.add { try ThreadState.recreate(named(state), tidAddress: core.threadInfo.clearTidAddr_p, in: &$0) }
+        if index == 0 {
+            try runner.add {
+                ProcessAttributes.recreate(plan.task, plan.mm, in: &$0)
+                try SignalActions.recreate(plan.task.sigactions, in: &$0)
+                if plan.task.hasTimers {
+                    PosixTimer.recreate(plan.task.timers.posix, in: &$0)
+                    IntervalTimer.recreate(plan.task.timers, in: &$0)
+                }
+                if plan.task.hasRlimits { try ResourceLimits.recreate(plan.task.rlimits, in: &$0) }
+                PendingSignals.forgetChildren(in: &$0)
+            }
+        }
+        let newest = state.hasSeccompFilter && state.seccompMode == .filter ? state.seccompFilter : nil
+        let filters = try Seccomp.chain(newest, in: images.seccompFilters)
+        try runner.flush()
+        try runner.add { try Seccomp.recreate(filters, configured: policy.seccomp, in: &$0) }
+        var credentials = state.creds
+        if policy.noNewPrivileges { credentials.noNewPrivs = 1 }
+        let bounding = try ProcessStatus(plan.stubs[index].tid, path: "/proc/\(plan.stubs[0].tid)/task/\(plan.stubs[index].tid)")
+            .capabilities("Bnd")
+        try runner.add {
+            Credentials.recreate(credentials, bounding: bounding, in: &$0)
+            ThreadState.recreateDeathSignal(state, in: &$0)
+            if index == 0 { ProcessAttributes.recreateDumpable(plan.mm, in: &$0) }
+            if state.hasSignalsP {
+                try PendingSignals.recreate(
+                    state.signalsP, process: plan.pid, thread: plan.threads[index], in: &$0)
+            }
+            if index == 0, plan.task.hasSignalsS {
+                try PendingSignals.recreate(plan.task.signalsS, process: plan.pid, thread: nil, in: &$0)
+            }
+        }
+        try runner.flush()
+    }
+
+    /// The first thread's name may be in its process's entry only.
+    private func named(_ state: ThreadCoreEntry) -> ThreadCoreEntry {
+        var state = state
+        if !state.hasComm { state.comm = plan.task.comm }
+        return state
+    }
+
+    /// Takes the agent out and puts the dumped registers in. After this only ``Stub``'s tracer holds the tasks.
+    func release() throws {
+        let leader = plan.stubs[0]
+        let gone = try leader.call(
+            Int(SYS_munmap), [area.base.raw, UInt64(area.size)], at: area.base + Agent.systemCallInstruction)
+        guard gone == 0 else { throw CheckpointError("the agent's memory cannot be unmapped: \(Errno(rawValue: CInt(-gone)))") }
+        for (stub, core) in zip(plan.stubs, plan.cores) {
+            let template = try stub.ptrace.extendedState()
+            try stub.ptrace.setExtendedState(try ExtendedState.area(core.threadInfo.fpregs, template: template))
+            try stub.ptrace.setRegisters(try Registers.registers(core.threadInfo.gpregs))
+            let mask = core.threadCore.hasBlkSigset ? core.threadCore.blkSigset : plan.task.blkSigset
+            try stub.ptrace.setSignalMask(mask)
+        }
+        if plan.isStopped { LinuxSystem.kill(leader.hostProcess, SIGSTOP) }
+    }
+}

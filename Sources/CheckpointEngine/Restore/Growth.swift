@@ -1,0 +1,201 @@
+import CheckpointImages
+import LinuxSystem
+import Tracee
+
+/// Grows the dumped tree from the container's first process: parents, sessions, process groups, zombies, with the ids
+/// that they had.
+///
+/// Sessions are inherited, so the moment of a clone decides:
+/// 1. A child in the session that its parent was born in, while the parent leads a new one: cloned before its setsid.
+/// 2. A child that leads its own session, or is in its parent's: cloned after it.
+/// 3. A child in a session of neither is an orphan that was adopted, a daemon mostly. A helper takes the place of the
+///    parent that died: with the pid of the dead session leader (or, where the leader lives, as a child of it), clones
+///    the orphan and ends, and the kernel hands the orphan to the same adopter as then.
+struct Growth {
+    let first: ProcessPlan
+    let area: InjectedArea
+    private let usedIDs: Set<pid_t>
+    private var late: [ProcessPlan] = []
+
+    init(_ first: ProcessPlan, _ area: InjectedArea) {
+        self.first = first
+        self.area = area
+        usedIDs = Set(first.all.flatMap { $0.threads + [$0.session, $0.group] })
+    }
+
+    mutating func run() throws {
+        let birthSession = try ProcessStatus(first.stubs[0].tid).innerSession
+        try grow(first, birthSession: birthSession)
+        for orphan in late { try adoptFromLivingSession(orphan) }
+        try makeGroups()
+        try verify()
+        try endZombies()
+    }
+
+    private mutating func grow(_ plan: ProcessPlan, birthSession: pid_t) throws {
+        let stub = plan.stubs[0]
+        let leads = plan.isSessionLeader && birthSession != plan.pid
+        var rest = plan.children
+        func take(_ belongs: (ProcessPlan) -> Bool) -> [ProcessPlan] {
+            defer { rest.removeAll(where: belongs) }
+            return rest.filter(belongs)
+        }
+        if plan.task.childSubreaper {
+            try run(stub) { $0.call("prctl PR_SET_CHILD_SUBREAPER", Int(SYS_prctl), [36, 1, 0, 0, 0]) }
+        }
+        let early = leads ? take { !$0.isSessionLeader && $0.session == birthSession } : []
+        try clone(early, from: stub)
+        if leads { try run(stub) { $0.call("setsid", Int(SYS_setsid)) } }
+        let session = plan.isSessionLeader ? plan.pid : birthSession
+        let natural = take { $0.isSessionLeader || $0.session == session }
+        try clone(natural, from: stub)
+        for child in early { try grow(child, birthSession: birthSession) }
+        for child in natural { try grow(child, birthSession: session) }
+
+        let living = Set(first.all.map(\.pid))
+        late += rest.filter { living.contains($0.session) }
+        let orphans = Dictionary(grouping: rest.filter { !living.contains($0.session) }, by: \.session)
+        for (dead, members) in orphans.sorted(by: { $0.key < $1.key }) {
+            try about("session \(dead) of a leader that has ended") {
+                try withHelper(dead, of: stub) { helper in
+                    try run(helper) { $0.call("setsid", Int(SYS_setsid)) }
+                    try clone(members, from: helper)
+                }
+            }
+            for member in members { try grow(member, birthSession: dead) }
+        }
+    }
+
+    private mutating func adoptFromLivingSession(_ orphan: ProcessPlan) throws {
+        guard let leader = first.all.first(where: { $0.pid == orphan.session }), let stub = leader.stubs.first else {
+            throw CheckpointError("\(orphan): its session \(orphan.session) cannot be made")
+        }
+        guard let free = (2...32_000).first(where: { !usedIDs.contains($0) }) else {
+            throw CheckpointError("no process id is free for a helper")
+        }
+        try withHelper(free, of: stub) { helper in try clone([orphan], from: helper) }
+        try grow(orphan, birthSession: orphan.session)
+    }
+
+    /// A process that is only there to be somebody's parent, session or group leader for a moment.
+    private func withHelper(_ pid: pid_t, of stub: Stub, _ body: (Stub) throws -> Void) throws {
+        let born = try clone(pids: [pid], from: stub)
+        let helper = try stub.child(born[0], process: pid)
+        try body(helper)
+        try end(helper, code: 0)
+        try run(stub) {
+            $0.call("wait4 for helper \(pid)", Int(SYS_wait4), [UInt64(pid), 0, 0, 0])
+            PendingSignals.forgetChildren(in: &$0)
+        }
+    }
+
+    private func clone(_ plans: [ProcessPlan], from stub: Stub) throws {
+        guard !plans.isEmpty else { return }
+        let born = try clone(pids: plans.map(\.pid), from: stub)
+        for (plan, child) in zip(plans, born) { plan.stubs = [try stub.child(child, process: plan.pid)] }
+    }
+
+    private func clone(pids: [pid_t], from stub: Stub) throws -> [pid_t] {
+        var program = Program(area.main)
+        for pid in pids { TaskCreation.clone(pid, asThread: false, in: &program) }
+        let born = try stub.run(program, agent: area.base).born
+        guard born.count == pids.count else { throw CheckpointError("\(born.count) of \(pids.count) children were born") }
+        return born
+    }
+
+    private func run(_ stub: Stub, _ body: (inout Program) throws -> Void) throws {
+        var program = Program(area.main)
+        try body(&program)
+        try stub.run(program, agent: area.base)
+    }
+
+    /// Groups led by a living process first, then their members; a group whose leader is dead gets one for a moment.
+    private func makeGroups() throws {
+        let all = first.all
+        for plan in all where plan.group == plan.pid && !plan.isSessionLeader {
+            try run(plan.stubs[0]) { $0.call("setpgid", Int(SYS_setpgid), [0, 0]) }
+        }
+        let living = Set(all.map(\.pid))
+        for plan in all where plan.group != plan.pid {
+            let stub = plan.stubs[0]
+            guard try ProcessStatus(stub.tid).innerGroup != plan.group else { continue }
+            let join: (inout Program) -> Void = {
+                $0.call("setpgid to \(plan.group)", Int(SYS_setpgid), [0, UInt64(plan.group)])
+            }
+            let isMade = try all.contains { other in
+                try other !== plan && !other.stubs.isEmpty
+                    && ProcessStatus(other.stubs[0].tid).innerGroup == plan.group
+            }
+            if living.contains(plan.group) || isMade {
+                try run(stub, join)
+            } else {
+                try about("process group \(plan.group) of a leader that has ended") {
+                    try withHelper(plan.group, of: stub) { helper in
+                        try run(helper) { $0.call("setpgid", Int(SYS_setpgid), [0, 0]) }
+                        try run(stub, join)
+                    }
+                }
+            }
+        }
+    }
+
+    /// The tree must be what was dumped, before anything else is built on it.
+    private func verify() throws {
+        for plan in first.all {
+            let status = try ProcessStatus(plan.stubs[0].tid)
+            let parent = try pid_t(truncatingIfNeeded: status.stat(4))
+            guard status.innerPid == plan.pid, status.innerSession == plan.session, status.innerGroup == plan.group,
+                plan.parent == nil || parent == plan.parent?.stubs[0].tid
+            else {
+                throw CheckpointError(
+                    "\(plan): its place in the tree (parent \(plan.parentPid), session \(plan.session), group "
+                        + "\(plan.group)) cannot be rebuilt; got session \(status.innerSession), group \(status.innerGroup)")
+            }
+        }
+    }
+
+    private func endZombies() throws {
+        for plan in first.all where plan.isZombie {
+            let name = plan.task.comm
+            try run(plan.stubs[0]) {
+                let address = $0.place(path: name)
+                $0.call("prctl PR_SET_NAME", Int(SYS_prctl), [15, address.raw, 0, 0, 0])
+                let none = $0.place(value: SIMD2<UInt64>(0, 0))
+                $0.call("prlimit core", Int(SYS_prlimit64), [0, 4, none.raw, 0])
+            }
+            try end(plan.stubs[0], code: plan.task.exitCode)
+        }
+    }
+
+    /// - Parameter code: as wait(2) tells it: a signal in the low seven bits, or an exit code in the next eight.
+    private func end(_ stub: Stub, code: UInt32) throws {
+        var program = Program(area.main)
+        let signal = code & 0x7f
+        if signal == 0 {
+            program.call("exit_group", Int(SYS_exit_group), [UInt64(code >> 8 & 0xff)])
+        } else {
+            program.call("kill", Int(SYS_kill), [UInt64(stub.process), UInt64(signal)])
+        }
+        try stub.end(program, signal: CInt(signal), agent: area.base)
+    }
+}
+
+/// clone3(2) in a stub, with the id that the new task must have.
+enum TaskCreation {
+    static func clone(_ id: pid_t, asThread: Bool, in program: inout Program) {
+        let wanted = program.place(value: id)
+        var arguments = clinux_clone_args()
+        if asThread {
+            // CLONE_VM | FS | FILES | SIGHAND | THREAD | SYSVSEM
+            arguments.flags = 0x100 | 0x200 | 0x400 | 0x800 | 0x1_0000 | 0x4_0000
+        } else {
+            arguments.exit_signal = UInt64(SIGCHLD)
+        }
+        arguments.set_tid = wanted.raw
+        arguments.set_tid_size = 1
+        let address = program.place(value: arguments)
+        program.call(
+            "clone3 with id \(id)", Int(CLINUX_SYS_clone3),
+            [address.raw, UInt64(MemoryLayout<clinux_clone_args>.size)])
+    }
+}

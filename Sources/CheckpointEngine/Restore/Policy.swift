@@ -1,0 +1,49 @@
+import CheckpointImages
+import LinuxSystem
+
+/// What config.json allows. An image is data from anywhere; it can never grant more than this.
+package struct RestorePolicy: Sendable {
+    /// Every capability in any set of process.capabilities, as a bit set.
+    package var capabilities: UInt64
+    package var noNewPrivileges: Bool
+    package var seccomp: SeccompPolicy?
+    package var user: UInt32
+    package var groups: Set<UInt32>
+
+    package init(
+        capabilities: UInt64, noNewPrivileges: Bool, seccomp: SeccompPolicy?, user: UInt32, groups: Set<UInt32>
+    ) {
+        self.capabilities = capabilities
+        self.noNewPrivileges = noNewPrivileges
+        self.seccomp = seccomp
+        self.user = user
+        self.groups = groups
+    }
+
+    /// Fails if a thread is to have more than the configuration gives.
+    func check(_ plan: ProcessPlan) throws {
+        for core in plan.cores where core.hasThreadCore {
+            let credentials = core.threadCore.creds
+            let sets = [
+                ("permitted", credentials.capPrm), ("effective", credentials.capEff),
+                ("inheritable", credentials.capInh), ("bounding", credentials.capBnd), ("ambient", credentials.capAmb),
+            ]
+            for (name, words) in sets where Credentials.set(words) & ~capabilities != 0 {
+                let excess = Credentials.set(words) & ~capabilities
+                throw CheckpointError(
+                    "\(plan): its \(name) capabilities have 0x\(String(excess, radix: 16)), which config.json does not "
+                        + "grant; restore with the bundle that was checkpointed")
+            }
+            // Without CAP_SETUID and CAP_SETGID, and without set-user-ID programs, ids stay what they were at the start.
+            guard noNewPrivileges else { continue }
+            let users = [credentials.uid, credentials.euid, credentials.suid, credentials.fsuid]
+            if capabilities & (1 << 7) == 0, let other = users.first(where: { $0 != user }) {
+                throw CheckpointError("\(plan): has user id \(other), which config.json does not give it")
+            }
+            let groups = [credentials.gid, credentials.egid, credentials.sgid, credentials.fsgid] + credentials.groups
+            if capabilities & (1 << 6) == 0, let other = groups.first(where: { !self.groups.contains($0) }) {
+                throw CheckpointError("\(plan): has group id \(other), which config.json does not give it")
+            }
+        }
+    }
+}

@@ -1,0 +1,114 @@
+import CheckpointImages
+import LinuxSystem
+import Tracee
+
+/// A process that is to be restored, and what has become of it so far.
+final class ProcessPlan: CustomStringConvertible {
+    let pid: pid_t
+    let parentPid: pid_t
+    let group: pid_t
+    let session: pid_t
+    let threads: [pid_t]
+    /// One for each thread; a zombie has just the first.
+    let cores: [CoreEntry]
+    let mm: MmEntry
+    let pagemap: Pagemap?
+    let descriptors: [FdinfoEntry]
+    let directories: FsEntry
+    weak var parent: ProcessPlan?
+    var children: [ProcessPlan] = []
+    /// The process under construction, then its other threads.
+    var stubs: [Stub] = []
+
+    init(_ entry: PstreeEntry, from images: RestoreImages) throws {
+        func id(_ value: UInt32) throws -> pid_t {
+            guard value < 1 << 22 else { throw CheckpointError("pstree.img: \(value) is not a process id") }
+            return pid_t(value)
+        }
+        pid = try id(entry.pid)
+        parentPid = try id(entry.ppid)
+        group = try id(entry.pgid)
+        session = try id(entry.sid)
+        let pid = pid
+        let leader: CoreEntry = try images.directory.entry(.core, pid)
+        guard pid > 0, leader.mtype == .x8664, leader.hasTc else {
+            throw CheckpointError("core-\(pid).img: not a process of x86-64")
+        }
+        if leader.tc.taskState == 2 {
+            threads = [pid]
+            cores = [leader]
+            mm = MmEntry()
+            pagemap = nil
+            descriptors = []
+            directories = FsEntry()
+            return
+        }
+        threads = [pid] + (try entry.threads.map(id).filter { $0 != pid })
+        let images = images
+        cores = try [leader] + threads.dropFirst().map { try images.directory.entry(.core, $0) }
+        for (thread, core) in zip(threads, cores) {
+            guard core.hasThreadInfo, core.hasThreadCore, core.threadCore.hasCreds else {
+                throw CheckpointError("core-\(thread).img: no registers or no credentials in it")
+            }
+        }
+        mm = try images.directory.entry(.mm, pid)
+        pagemap = try images.directory.pagemap(.pagemap, pid)
+        let ids: TaskKobjIdsEntry = try images.directory.entry(.ids, pid)
+        descriptors = try images.directory.entries(.fdinfo, ids.filesID, as: FdinfoEntry.self).sorted { $0.fd < $1.fd }
+        directories = try images.directory.entry(.fs, pid)
+        try check()
+    }
+
+    private func check() throws {
+        var end: UInt64 = 0
+        for mapping in mm.vmas {
+            let isKernels = mapping.kind.contains(.vsyscall)
+            guard mapping.start < mapping.end, mapping.start >= end, mapping.start % 4096 == 0, mapping.end % 4096 == 0,
+                isKernels || mapping.end <= 0x7fff_ffff_f000
+            else {
+                throw CheckpointError("mm-\(pid).img: a mapping at \(RemoteAddress(mapping.start)) is not possible")
+            }
+            end = mapping.end
+        }
+        for (first, second) in zip(descriptors, descriptors.dropFirst()) where first.fd == second.fd {
+            throw CheckpointError("descriptor \(first.fd) of task \(pid) is there twice")
+        }
+        guard mm.mmSavedAuxv.count <= 128, descriptors.allSatisfy({ $0.fd < 1 << 20 }) else {
+            throw CheckpointError("mm-\(pid).img or its descriptors: a number is too large")
+        }
+        guard mm.aios.isEmpty else { throw CheckpointError("task \(pid): asynchronous I/O cannot be restored yet") }
+    }
+
+    var task: TaskCoreEntry { cores[0].tc }
+    var isZombie: Bool { task.taskState == 2 }
+    var isStopped: Bool { task.taskState == 3 }
+    var isSessionLeader: Bool { session == pid }
+
+    var description: String { "task \(pid) (\(task.comm))" }
+
+    /// The tree of a checkpoint; the first process has no parent.
+    static func tree(from images: RestoreImages) throws -> ProcessPlan {
+        var plans: [pid_t: ProcessPlan] = [:]
+        var order: [ProcessPlan] = []
+        for entry in images.tree {
+            let plan = try ProcessPlan(entry, from: images)
+            guard plans.updateValue(plan, forKey: plan.pid) == nil else {
+                throw CheckpointError("pstree.img: task \(plan.pid) is there twice")
+            }
+            order.append(plan)
+        }
+        guard let first = order.first else { throw CheckpointError("pstree.img: no process in it") }
+        for plan in order.dropFirst() {
+            guard let parent = plans[plan.parentPid], parent !== plan, !parent.isZombie else {
+                throw CheckpointError("pstree.img: task \(plan.pid) has no parent \(plan.parentPid)")
+            }
+            plan.parent = parent
+            parent.children.append(plan)
+        }
+        guard first.all.count == order.count else { throw CheckpointError("pstree.img: the processes are no tree") }
+        return first
+    }
+
+    /// This process and all below it, parents first.
+    var all: [ProcessPlan] { [self] + children.flatMap(\.all) }
+}

@@ -1,0 +1,136 @@
+import CheckpointImages
+import LinuxSystem
+import Logging
+import Tracee
+
+/// Times of a restore, in microseconds.
+package struct RestoreStatistics: Sendable {
+    package var forking: UInt64 = 0
+    package var total: UInt64 = 0
+    package var pagesRestored: UInt64 = 0
+}
+
+/// A checkpoint on its way back to life, in a container that was created for it.
+///
+/// Phases: plan (pure) → stage (the runtime creates the container) → grow → furnish and fill → dress → release. Until the
+/// release every task dies with the engine, and the runtime takes the container away after a failure.
+package struct Restore {
+    private let images: RestoreImages
+    private let first: ProcessPlan
+    private let policy: RestorePolicy
+    private let logger: Logger
+
+    /// Reads the images and holds them against the configuration. Touches nothing.
+    package init(images: RestoreImages, policy: RestorePolicy, logger: Logger) throws {
+        self.images = images
+        self.policy = policy
+        self.logger = logger
+        first = try ProcessPlan.tree(from: images)
+        for plan in first.all { try policy.check(plan) }
+    }
+
+    /// The id that the container's first process must have in its pid namespace.
+    package var firstPid: pid_t { first.pid }
+
+    /// Turns the process that waits in the new container into the dumped tree, which stands still until ``release()``.
+    ///
+    /// - Parameters:
+    ///   - process: the container's first process, as the engine sees it.
+    ///   - streams: what the container's standard streams become.
+    package func prepare(in process: pid_t, streams: [CInt]) throws -> RestoreStatistics {
+        var statistics = RestoreStatistics()
+        let start = microseconds()
+        let workshop = try Workshop(images: images, first: process, streams: streams)
+        let shared = try SharedMemoryStore(first, images)
+        let root = try Stub.first(process, process: first.pid)
+        first.stubs = [root]
+        let area = try inject(root, spare: shared.largest)
+
+        var growth = Growth(first, area)
+        try growth.run()
+        statistics.forking = microseconds() - start
+        logger.debug("\(first.all.count) processes grown after \(statistics.forking) us")
+
+        let living = first.all.filter { !$0.isZombie }
+        for plan in living {
+            try about("\(plan)") {
+                var furnishing = try Furnishing(plan, images, workshop, shared, area)
+                try furnishing.run()
+            }
+            statistics.pagesRestored += (plan.pagemap?.storedBytes ?? 0) / 4096
+        }
+        for plan in living {
+            try about("\(plan)") {
+                try adjustMemoryPressure(plan)
+                try Dressing(plan: plan, images: images, policy: policy, area: area).run()
+            }
+        }
+        for plan in living {
+            try about("\(plan)") {
+                try Dressing(plan: plan, images: images, policy: policy, area: area).release()
+            }
+        }
+        statistics.total = microseconds() - start
+        return statistics
+    }
+
+    /// Lets the restored tree run.
+    package func release() throws {
+        for stub in first.all.filter({ !$0.isZombie }).flatMap(\.stubs) { try stub.ptrace.detach() }
+    }
+
+    /// Puts the agent into the first process, where no dumped mapping will be, and everything else out of it.
+    private func inject(_ root: Stub, spare: UInt64) throws -> InjectedArea {
+        let state = try root.ptrace.extendedState()
+        let probe = InjectedArea(base: RemoteAddress(0), lanes: 1, extendedStateSize: state.count)
+        let own = try memoryMap(of: root.tid)
+        let taken = (own.map(\.range) + first.all.flatMap { $0.mm.vmas.map { $0.start..<$0.end } })
+            .sorted { $0.lowerBound < $1.lowerBound }
+        var base: UInt64 = 0x1000_0000
+        for range in taken where range.upperBound > base {
+            if range.lowerBound >= base + UInt64(probe.size) + spare { break }
+            base = range.upperBound
+        }
+        let area = InjectedArea(base: RemoteAddress(base), lanes: 1, extendedStateSize: state.count)
+        guard let code = own.first(where: { $0.name == "[vdso]" }) else {
+            throw CheckpointError("this kernel lends no code (vdso) to its processes")
+        }
+        let instruction = try SystemCallInstruction.find(in: root.tid, code.range)
+        // MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE
+        let mapped = try root.call(
+            Int(SYS_mmap), [base, UInt64(area.size), 7, 0x10_4022, UInt64.max, 0], at: instruction)
+        guard mapped == Int(base) else { throw CheckpointError("no room for the agent at \(area.base)") }
+        let memory = TaskMemory(root.tid)
+        try memory.write(area.base, Agent.code)
+
+        // What our C library registered for this process must go before its memory does, or the kernel writes there.
+        var program = Program(area.main)
+        let rseq = try root.ptrace.restartableSequence()
+        if rseq.rseq_abi_pointer != 0 {
+            program.call(
+                "rseq", 334, [rseq.rseq_abi_pointer, UInt64(rseq.rseq_abi_size), 1, UInt64(rseq.signature)])
+        }
+        program.call("set_robust_list", Int(SYS_set_robust_list), [0, 24])
+        program.call("set_tid_address", Int(SYS_set_tid_address), [0], tolerated: nil)
+        let disabled = program.place(value: SIMD3<UInt64>(0, 2, 0))
+        program.call("sigaltstack", Int(SYS_sigaltstack), [disabled.raw, 0])
+        let action = program.place(value: SIMD4<UInt64>(0, 0, 0, 0))
+        for signal in SignalActions.signals {
+            program.call("rt_sigaction \(signal)", Int(SYS_rt_sigaction), [UInt64(signal), action.raw, 0, 8])
+        }
+        program.call("close_range", Int(CLINUX_SYS_close_range), [0, UInt64(UInt32.max), 0])
+        program.call("munmap below the agent", Int(SYS_munmap), [0, base])
+        program.call(
+            "munmap above the agent", Int(SYS_munmap), [area.end.raw, 0x7fff_ffff_f000 - area.end.raw])
+        try root.run(program, agent: area.base)
+        return area
+    }
+
+    /// Lowering it needs CAP_SYS_RESOURCE, so a container that lowered its own stays where the engine is.
+    private func adjustMemoryPressure(_ plan: ProcessPlan) throws {
+        guard plan.task.hasOomScoreAdj else { return }
+        let path = "/proc/\(plan.stubs[0].hostProcess)/oom_score_adj"
+        let now = Int32(try readText(path).split(separator: "\n").first ?? "0")
+        if now != plan.task.oomScoreAdj { try writeControl(path, "\(plan.task.oomScoreAdj)") }
+    }
+}

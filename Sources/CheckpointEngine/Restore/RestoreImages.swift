@@ -1,0 +1,96 @@
+import CheckpointImages
+import LinuxSystem
+
+/// A checkpoint as it lies on disk, read and looked over: pure data, nothing has been touched yet.
+package final class RestoreImages {
+    let directory: ImageDirectory
+    let inventory: InventoryEntry
+    let tree: [PstreeEntry]
+    let files: [UInt32: FileEntry]
+    let externalDescriptors: [String]
+    let pipeData: [UInt32: ImageRecord<PipeDataEntry>]
+    let socketQueues: [UInt32: [ImageRecord<SkPacketEntry>]]
+    let seccompFilters: [SeccompFilter]
+    let memoryFiles: [UInt32: MemfdInodeEntry]
+    let clocks: TimensEntry?
+
+    package init(_ descriptor: consuming OwnedDescriptor) throws {
+        directory = try ImageDirectory(descriptor)
+        inventory = try directory.entry(.inventory)
+        guard inventory.imgVersion == 2 || inventory.imgVersion == 1 else {
+            throw CheckpointError("inventory.img: image version \(inventory.imgVersion) is not known")
+        }
+        try directory.verify()
+        tree = try directory.entries(.pstree)
+        var files: [UInt32: FileEntry] = [:]
+        for entry in try directory.entries(.files, as: FileEntry.self) {
+            guard files.updateValue(entry, forKey: entry.id) == nil else {
+                throw CheckpointError("files.img: file \(entry.id) is there twice")
+            }
+        }
+        self.files = files
+        var pipeData: [UInt32: ImageRecord<PipeDataEntry>] = [:]
+        if try directory.contains(.pipesData) {
+            for record in try directory.records(.pipesData, as: PipeDataEntry.self) {
+                pipeData[record.entry.pipeID] = record
+            }
+        }
+        self.pipeData = pipeData
+        var queues: [UInt32: [ImageRecord<SkPacketEntry>]] = [:]
+        if try directory.contains(.socketQueues) {
+            for record in try directory.records(.socketQueues, as: SkPacketEntry.self) {
+                guard record.entry.scm.isEmpty else {
+                    throw CheckpointError("sk-queues.img: descriptors under way cannot be restored yet")
+                }
+                queues[record.entry.idFor, default: []].append(record)
+            }
+        }
+        socketQueues = queues
+        var filters: [SeccompFilter] = []
+        if try directory.contains(.seccomp) {
+            filters = try directory.entries(.seccomp, as: SeccompEntry.self).flatMap(\.seccompFilters)
+        }
+        seccompFilters = filters
+        var memoryFiles: [UInt32: MemfdInodeEntry] = [:]
+        if try directory.contains(.memfdInodes) {
+            for entry in try directory.entries(.memfdInodes, as: MemfdInodeEntry.self) {
+                memoryFiles[UInt32(truncatingIfNeeded: entry.inodeID)] = entry
+            }
+        }
+        self.memoryFiles = memoryFiles
+        clocks = try directory.contains(.timens) ? try directory.entry(.timens) : nil
+        externalDescriptors = Self.names(String(decoding: (try? directory.bytes("descriptors.json")) ?? [], as: UTF8.self))
+    }
+
+    /// A JSON array of strings, and nothing else: `["/dev/null","pipe:[12]","pipe:[13]"]`.
+    private static func names(_ text: String) -> [String] {
+        var names: [String] = []
+        var current: String?
+        var isEscaped = false
+        for character in text {
+            if var name = current {
+                if isEscaped {
+                    name.append(character)
+                    isEscaped = false
+                    current = name
+                } else if character == "\\" {
+                    isEscaped = true
+                } else if character == "\"" {
+                    names.append(name)
+                    current = nil
+                } else {
+                    name.append(character)
+                    current = name
+                }
+            } else if character == "\"" {
+                current = ""
+            }
+        }
+        return names
+    }
+
+    /// What to add to this machine's clocks for the container, `nil` if the images do not tell.
+    package func clockOffsets() throws -> (monotonic: timespec, boottime: timespec)? {
+        try clocks.map { try Clocks.offsets(to: $0) }
+    }
+}

@@ -1,0 +1,101 @@
+import Glibc
+import LinuxSystem
+import SwiftProtobuf
+
+/// The images of one checkpoint, in memory until the container runs again, then written in one go.
+///
+/// `inventory.img` is the commit point: it gets its name last, when everything else is durable. A directory without it
+/// is no checkpoint.
+package struct ImageSet: Sendable {
+    private var images: [(name: String, bytes: [UInt8])] = []
+    private var checksums = Checksums()
+
+    package init() {}
+
+    /// Adds a file with its whole content: an image, or a raw one such as an archive.
+    package mutating func add(_ name: String, _ bytes: [UInt8]) {
+        images.append((name, bytes))
+        checksums.add(name, bytes)
+    }
+
+    package mutating func add(_ image: consuming ImageWriter) {
+        add(image.name, image.bytes)
+    }
+
+    /// Adds an image of entries without payload.
+    package mutating func add<E: Message>(
+        _ kind: ImageKind, _ id: some BinaryInteger = UInt64(0), entries: [E]
+    ) throws(ImageError) {
+        var image = ImageWriter(kind, id)
+        for entry in entries { try image.append(entry) }
+        add(image)
+    }
+
+    /// Adds an image of entries that raw bytes follow.
+    package mutating func add<E: PayloadEntry>(
+        _ kind: ImageKind, _ id: some BinaryInteger = UInt64(0), records: [ImageRecord<E>]
+    ) throws(ImageError) {
+        var image = ImageWriter(kind, id)
+        for record in records { try image.append(record.entry, payload: record.payload) }
+        add(image)
+    }
+
+    /// Adds a ``ImageKind/pagemap`` or ``ImageKind/shmemPagemap``.
+    package mutating func add(_ kind: ImageKind, _ id: some BinaryInteger, _ pagemap: Pagemap) throws(ImageError) {
+        var image = ImageWriter(kind, id)
+        try image.append(PagemapHead.with { $0.pagesID = pagemap.pagesID })
+        for entry in pagemap.entries { try image.append(entry) }
+        add(image)
+    }
+
+    /// Names a file that the caller writes into the directory by itself, such as pages, so that its size is checked.
+    package mutating func note(_ name: String, size: UInt64) {
+        checksums.add(name, size: size)
+    }
+
+    /// Every file that ``write(into:durable:)`` creates, under its name while it is written and after.
+    package var names: [String] {
+        images.map(\.name) + [Checksums.fileName, ImageKind.inventory.fileName() + ".tmp"]
+    }
+
+    package var byteCount: Int { images.reduce(0) { $0 + $1.bytes.count } }
+
+    /// Creates every file; none of them may exist.
+    ///
+    /// - Parameter durable: everything that was written to the file system, the caller's pages too, is on disk before
+    ///   the inventory appears. syncfs(2); it reports errors since kernel 5.8.
+    package func write(into directory: borrowing OwnedDescriptor, durable: Bool = true) throws(ImageError) {
+        let inventory = ImageKind.inventory.fileName()
+        let temporary = inventory + ".tmp"
+        guard images.contains(where: { $0.name == inventory }) else {
+            throw ImageError(inventory, .malformed("is not among the images to write"))
+        }
+        for image in images {
+            try create(image.name == inventory ? temporary : image.name, image.bytes, in: directory.raw)
+        }
+        try create(Checksums.fileName, checksums.encoded(), in: directory.raw)
+        if durable {
+            try onFile("image directory") { () throws(SystemError) -> Void in
+                try systemCall("syncfs", Int(SYS_syncfs), Int(directory.raw))
+            }
+        }
+        try onFile(inventory) { () throws(SystemError) -> Void in
+            try system("rename \(temporary)") {
+                renameat(directory.raw, temporary, directory.raw, inventory)
+            }
+        }
+        if durable {
+            try onFile("image directory") { () throws(SystemError) -> Void in
+                try system("fsync") { fsync(directory.raw) }
+            }
+        }
+    }
+
+    private func create(_ name: String, _ bytes: [UInt8], in directory: CInt) throws(ImageError) {
+        try onFile(name) { () throws(SystemError) -> Void in
+            let flags = O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW
+            let file = try openAt(directory, name, flags, mode: 0o600)
+            try writeAll(file.raw, bytes, name: name)
+        }
+    }
+}

@@ -1,0 +1,63 @@
+import CheckpointEngine
+import CheckpointImages
+import LinuxSystem
+import Logging
+
+/// `checkpoint`: puts the container into the image directory, and ends it unless it shall go on.
+package func checkpointContainer(_ container: Container, options: CheckpointOptions) throws(RuntimeError) {
+    let lock = try container.store.lock(container.id)
+    defer { _ = lock.path }
+    let status = container.status()
+    guard status == .running || status == .paused else {
+        throw RuntimeError("Container cannot be checkpointed in \(status.rawValue) state")
+    }
+    let images = try openImageDirectory(options.imagePath)
+    let work = try WorkDirectory(options.workPath, name: "dump")
+    do {
+        let statistics = try checkpoint(
+            request(container, isPaused: status == .paused, options, work.logger), into: images)
+        try work.save(
+            .statsDump,
+            .with {
+                $0.dump = .with {
+                    $0.freezingTime = UInt32(clamping: statistics.freezing)
+                    $0.frozenTime = UInt32(clamping: statistics.frozen)
+                    $0.memdumpTime = UInt32(clamping: statistics.memoryDump)
+                    $0.memwriteTime = UInt32(clamping: statistics.memoryWrite)
+                    $0.pagesScanned = statistics.pagesScanned
+                    $0.pagesSkippedParent = 0
+                    $0.pagesWritten = statistics.pagesWritten
+                    $0.pagesLazy = 0
+                }
+            })
+        work.logger.info(
+            "dumped \(statistics.pagesWritten) pages; the container stood still for \(statistics.frozen) us")
+    } catch {
+        work.logger.error("\(error)")
+        throw RuntimeError("checkpoint of container \(container.id) failed", because: error)
+    }
+    if let descriptor = options.statusDescriptor { try launching { () throws(SystemError) in try writeAll(descriptor, [0]) } }
+    if !options.leaveRunning { try container.destroy() }
+}
+
+private func request(
+    _ container: Container, isPaused: Bool, _ options: CheckpointOptions, _ logger: Logger
+) -> CheckpointRequest {
+    let cgroups = container.state.cgroups
+    return CheckpointRequest(
+        container: container.id, firstProcess: container.state.initPid, members: { try cgroups.processes() },
+        thaw: { if isPaused { try cgroups.thaw() } }, refreeze: { if isPaused { try cgroups.freeze() } },
+        leaveRunning: options.leaveRunning, externalDescriptors: container.state.externalDescriptors, logger: logger)
+}
+
+/// The directory for new images: made if need be, and empty of any checkpoint.
+private func openImageDirectory(_ path: String) throws(RuntimeError) -> OwnedDescriptor {
+    let directory = try launching("image directory \(path)") { () throws(SystemError) in
+        try makeDirectories(path, mode: 0o700)
+        return try openAt(AT_FDCWD, path, O_RDONLY | O_DIRECTORY)
+    }
+    if faccessat(directory.raw, ImageKind.inventory.fileName(), F_OK, 0) == 0 {
+        throw RuntimeError("image directory \(path) already holds a checkpoint; name another one or remove it")
+    }
+    return directory
+}

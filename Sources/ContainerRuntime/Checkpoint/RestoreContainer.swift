@@ -1,0 +1,98 @@
+import CheckpointEngine
+import CheckpointImages
+import LinuxSystem
+import OCISpec
+
+/// `restore`: creates the container anew from its bundle, and brings the checkpoint to life in it.
+///
+/// - Returns: the status that the command exits with: 0 when detached, otherwise the restored first process's.
+package func restoreContainer(id: String, options: RestoreOptions) throws(RuntimeError) -> CInt {
+    let work = try WorkDirectory(options.workPath, name: "restore")
+    let logger = work.logger
+    do throws(RuntimeError) {
+        let restored = try restore(id, options, work)
+        if options.detach { return 0 }
+        let code = try launching { () throws(SystemError) in
+            try AttachedSession(pid: restored.pid, pidfd: restored.pidfd.raw, terminal: nil).run()
+        }
+        try Container(restored.state, in: StateStore(root: options.stateRoot)).destroy()
+        return code
+    } catch {
+        logger.error("\(error)")
+        throw error
+    }
+}
+
+private func restore(
+    _ id: String, _ options: RestoreOptions, _ work: borrowing WorkDirectory
+) throws(RuntimeError) -> StartedContainer {
+    var request = try CreateRequest(
+        id: id, stateRoot: options.stateRoot, bundle: options.bundle, firstProcess: .restored)
+    guard request.spec.process?.terminal != true else {
+        throw RuntimeError("restore of container \(id) failed: a container with a terminal cannot be restored yet")
+    }
+    let plan = try restoring(id) {
+        let images = try RestoreImages(try openImages(options.imagePath))
+        if let offsets = try images.clockOffsets() {
+            request.clockOffsets = ClockOffsets(monotonic: offsets.monotonic, boottime: offsets.boottime)
+        }
+        return try Restore(images: images, policy: try policy(request.spec), logger: work.logger)
+    }
+    request.pid = plan.firstPid == 1 ? nil : plan.firstPid
+    request.pidFile = options.pidFile
+    request.noPivot = options.noPivot
+    request.preservedDescriptors = options.preservedDescriptors
+    if !options.detach {
+        request.signals = SignalMask.blockAll()
+        if !options.noSubreaper { try launching { () throws(SystemError) in try CallingProcess.setSubreaper(true) } }
+    }
+    var staged = try createContainer(request)
+    do throws(RuntimeError) {
+        let pid = staged.pid
+        let statistics = try restoring(id) { try plan.prepare(in: pid, streams: [0, 1, 2]) }
+        try staged.publish()
+        try restoring(id) { try plan.release() }
+        try staged.runHooks(request.spec.hooks?.poststart ?? [], status: "running")
+        try work.save(
+            .statsRestore,
+            .with {
+                $0.restore = .with {
+                    $0.pagesCompared = 0
+                    $0.pagesSkippedCow = 0
+                    $0.forkingTime = UInt32(clamping: statistics.forking)
+                    $0.restoreTime = UInt32(clamping: statistics.total)
+                    $0.pagesRestored = statistics.pagesRestored
+                }
+            })
+    } catch {
+        throw staged.abandon(because: error)
+    }
+    return staged.settle()
+}
+
+private func openImages(_ path: String) throws -> OwnedDescriptor {
+    do { return try openAt(AT_FDCWD, path, O_RDONLY | O_DIRECTORY) } catch {
+        throw RuntimeError("image directory \(path): \(error.errno.description)")
+    }
+}
+
+/// What the configuration grants; see ``RestorePolicy``.
+private func policy(_ spec: Spec) throws(RuntimeError) -> RestorePolicy {
+    let process = spec.process
+    let sets = process?.capabilities
+    let names = sets.map { $0.bounding + $0.effective + $0.permitted + $0.inheritable + $0.ambient } ?? []
+    let filter = try SeccompFilter(spec.linux?.seccomp)
+    guard filter?.listenerPath == nil else {
+        throw RuntimeError("a seccomp filter with SCMP_ACT_NOTIFY cannot be restored yet")
+    }
+    let user = process?.user ?? User()
+    return RestorePolicy(
+        capabilities: CapabilityNames.mask(names), noNewPrivileges: process?.noNewPrivileges ?? false,
+        seccomp: filter.map { SeccompPolicy(program: $0.program, flags: UInt64($0.flags)) }, user: user.uid,
+        groups: Set([user.gid] + user.additionalGids))
+}
+
+/// The engine's errors, as the command's.
+private func restoring<R>(_ id: String, _ body: () throws -> R) throws(RuntimeError) -> R {
+    do { return try body() } catch { throw RuntimeError("restore of container \(id) failed", because: error) }
+}

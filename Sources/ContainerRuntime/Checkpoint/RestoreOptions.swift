@@ -1,0 +1,51 @@
+import LinuxSystem
+
+/// What `restore` was asked to do. The fields are runc's flags, and those that its clients send beyond them.
+package struct RestoreOptions: Sendable, Equatable {
+    /// The state store's directory (`--root`).
+    package var stateRoot: String
+    package var imagePath: String
+    /// Where `restore.log` and `stats-restore` go; the image directory unless given.
+    package var workPath: String
+    package var parentPath: String?
+    package var bundle: String
+    package var consoleSocket: String?
+    package var pidFile: String?
+    package var detach = false
+    package var noPivot = false
+    package var noSubreaper = false
+    /// Descriptors from 3 on that the container keeps.
+    package var preservedDescriptors: CInt = 0
+    package var tcpEstablished = false
+    package var tcpClose = false
+    package var externalUnixSockets = false
+    package var shellJob = false
+    package var fileLocks = false
+    package var autoDedup = false
+    package var lazyPages = false
+    package var manageCgroupsMode: String?
+    package var emptyNamespaces: [String] = []
+    /// `TYPE:NAME`.
+    package var lsmProfile: String?
+    package var lsmMountContext: String?
+
+    package init(stateRoot: String, imagePath: String, workPath: String, bundle: String) {
+        self.stateRoot = stateRoot
+        self.imagePath = imagePath
+        self.workPath = workPath
+        self.bundle = bundle
+    }
+}
+
+extension RestoreOptions {
+    /// As ``CheckpointOptions/refuseUnknown()``.
+    package func refuseUnknown() throws(RuntimeError) {
+        try refuse([
+            ("parent-path", parentPath != nil), ("tcp-established", tcpEstablished), ("tcp-close", tcpClose),
+            ("ext-unix-sk", externalUnixSockets), ("shell-job", shellJob), ("file-locks", fileLocks),
+            ("auto-dedup", autoDedup), ("lazy-pages", lazyPages), ("lsm-profile", lsmProfile != nil),
+            ("lsm-mount-context", lsmMountContext != nil),
+        ])
+        try refuse(mode: manageCgroupsMode, emptyNamespaces: emptyNamespaces)
+    }
+}

@@ -1,0 +1,57 @@
+import Cgroups
+import LinuxSystem
+import OCISpec
+
+extension Container {
+    package func pause() throws(RuntimeError) {
+        switch status() {
+        case .created, .running: try withCgroups { set throws(CgroupError) in try set.freeze() }
+        case .paused, .stopped: throw .notRunning
+        }
+    }
+
+    package func resume() throws(RuntimeError) {
+        guard status() == .paused else { throw .notPaused }
+        try withCgroups { set throws(CgroupError) in try set.thaw() }
+    }
+
+    /// Sends a signal to the container's init, or to all of its processes.
+    package func signal(_ signal: CInt, toAll: Bool = false) throws(RuntimeError) {
+        if toAll {
+            // Processes that outlive init belong to a stopped container; with none left there is nothing to do.
+            try withCgroups { set throws(CgroupError) in try set.signal(signal) }
+            return
+        }
+        guard initIsAlive else { throw .notRunning }
+        if signal == SIGKILL, try sharesPidNamespace() {
+            // Where init's death does not take the others along, only the cgroup knows them.
+            try withCgroups { set throws(CgroupError) in try set.signal(SIGKILL) }
+        } else {
+            try signalInit(signal)
+        }
+    }
+
+    /// By descriptor, and looked at once more behind it: the process that gets the signal is the one that was meant.
+    private func signalInit(_ signal: CInt) throws(RuntimeError) {
+        do throws(SystemError) {
+            let process = try Pidfd(pid: state.initPid)
+            guard initIsAlive else { throw SystemError(.noSuchProcess, "") }
+            try process.send(signal)
+        } catch {
+            if error.errno == .noSuchProcess { throw .notRunning }
+            throw RuntimeError("unable to signal init: \(error)")
+        }
+    }
+
+    private func sharesPidNamespace() throws(RuntimeError) -> Bool {
+        !(try store.loadConfiguration(id).linux ?? Linux()).has(.pid)
+    }
+
+    private func withCgroups(_ body: (CgroupSet) throws(CgroupError) -> Void) throws(RuntimeError) {
+        do throws(CgroupError) {
+            try body(state.cgroups)
+        } catch {
+            throw RuntimeError(error.description)
+        }
+    }
+}

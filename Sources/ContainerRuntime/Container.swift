@@ -1,0 +1,40 @@
+import Cgroups
+import LinuxSystem
+import OCISpec
+
+/// A container as the store has it, together with what the kernel says of it now.
+package struct Container: Sendable {
+    package enum Status: String, Sendable {
+        case created, running, paused, stopped
+    }
+
+    package let store: StateStore
+    package var state: ContainerState
+
+    package init(_ id: String, in store: StateStore) throws(RuntimeError) {
+        self.init(try store.load(id), in: store)
+    }
+
+    package init(_ state: ContainerState, in store: StateStore) {
+        self.store = store
+        self.state = state
+    }
+
+    package var id: String { state.id }
+
+    /// What the specification calls the status. Computed at each call, since nothing of ours runs beside a container.
+    package func status() -> Status {
+        guard initIsAlive else { return .stopped }
+        if (try? state.cgroups.isFrozen()) == true { return .paused }
+        return fifoExists ? .created : .running
+    }
+
+    /// Whether the process that init was still runs: a zombie does not, and another process with its id is not it.
+    package var initIsAlive: Bool {
+        guard state.initPid > 0, let stat = try? ProcessStat(pid: state.initPid) else { return false }
+        return stat.startTime == state.initStartTime && !stat.isDead
+    }
+
+    /// The exec fifo goes when the container is started.
+    private var fifoExists: Bool { (try? LinuxSystem.status(store.fifoPath(id))) != nil }
+}

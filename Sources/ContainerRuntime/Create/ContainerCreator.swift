@@ -1,0 +1,166 @@
+import Cgroups
+import LinuxSystem
+import OCISpec
+
+/// Makes a container up to the point where its first process waits: for ``StagedContainer/publish()``, and then for
+/// `start` or for the checkpoint engine. Leaves nothing behind when it fails.
+package func createContainer(_ request: CreateRequest) throws(RuntimeError) -> StagedContainer {
+    let creator = try ContainerCreator(request)
+    let directory = try creator.store.create(request.id)
+    do throws(RuntimeError) {
+        return try creator.create(directory)
+    } catch {
+        throw creator.undo(after: error)
+    }
+}
+
+struct ContainerCreator {
+    let request: CreateRequest
+    let store: StateStore
+    let namespaces: NamespacePlan
+    let setup: ProcessSetup?
+    let cgroups: CgroupSet
+
+    /// Whatever can be wrong with the request alone is found here, before anything is made.
+    init(_ request: CreateRequest) throws(RuntimeError) {
+        self.request = request
+        store = StateStore(root: request.stateRoot)
+        try StateStore.validate(request.id)
+        let linux = request.spec.linux
+        let namespaces = try NamespacePlan(linux?.namespaces ?? [])
+        if namespaces.listed.contains(.user) { throw RuntimeError("user namespaces are not supported yet") }
+        self.namespaces = namespaces
+        if request.firstProcess == .restored {
+            setup = nil
+        } else {
+            guard let process = request.spec.process else { throw RuntimeError("config.json: process: missing") }
+            setup = try ProcessSetup(
+                process, filter: try SeccompFilter(linux?.seccomp),
+                keyring: request.noNewKeyring ? nil : "_ses.\(request.id)",
+                preservedDescriptors: request.preservedDescriptors, extraEnvironment: request.extraEnvironment)
+        }
+        cgroups = try grouping { () throws(CgroupError) in
+            try CgroupSet.plan(id: request.id, cgroupsPath: linux?.cgroupsPath)
+        }
+    }
+
+    func create(_ directory: consuming ContainerDirectory) throws(RuntimeError) -> StagedContainer {
+        try store.saveConfiguration(request.configuration, of: request.id)
+        var state = newState()
+        try store.save(state)
+        let fifo = request.firstProcess == .command ? try makeFifo(directory.fifoPath) : nil
+        let sockets = try launching { () throws(SystemError) in try socketPair(CInt(SOCK_SEQPACKET.rawValue)) }
+        let channel = InitChannel(sockets.first)
+        let theirs = sockets.second.release()
+        var console: ConsoleLink?
+        if let setup, setup.process.terminal {
+            console = try launching("open console") { () throws(SystemError) in
+                try ConsoleLink(size: setup.process.consoleSize, socketPath: request.consoleSocket)
+            }
+        }
+        try grouping { () throws(CgroupError) in try cgroups.create() }
+        let entry = try CgroupEntry(cgroups)
+        let result = try launching { () throws(SystemError) in
+            try BirthNamespaces.clone(
+                CloneRequest(namespaces: namespaces.created, cgroup: entry.unified, pid: request.pid),
+                pidNamespace: namespaces.pidNamespace,
+                timeNamespace: namespaces.createsTime || request.clockOffsets != nil, clocks: request.clockOffsets)
+        }
+        switch consume result {
+        case .child:
+            ContainerInit(
+                request: request, namespaces: namespaces, cgroups: cgroups, entry: entry,
+                channel: InitChannel(OwnedDescriptor(theirs)), setup: setup, console: console?.console, fifo: fifo,
+                hookRunner: HookRunner(state, pid: getpid(), status: "creating"), directory: directory
+            ).run()
+        case .parent(let pid, let pidfd):
+            close(theirs)
+            if let fifo { close(fifo) }
+            do throws(RuntimeError) {
+                try within("unable to start container process") { () throws(RuntimeError) in
+                    try bringUp(pid, pidfd, channel)
+                }
+                try launching { () throws(SystemError) in try state.setInit(pid: pid) }
+                let terminal = try launching { () throws(SystemError) in try console?.receiveTerminal() ?? nil }
+                return StagedContainer(
+                    state: state, pid: pid, pidfd: pidfd, request: request, channel: channel, directory: directory,
+                    terminal: terminal)
+            } catch {
+                try? pidfd.send(SIGKILL)
+                _ = try? pidfd.wait()
+                throw error
+            }
+        }
+    }
+
+    /// Takes back what was made for a container that did not come to be.
+    func undo(after error: RuntimeError) -> RuntimeError {
+        var error = error
+        do {
+            try cgroups.killAll()
+            try cgroups.remove()
+        } catch let cleanUp {
+            error = error.followed(by: cleanUp)
+        }
+        do {
+            try store.remove(request.id)
+        } catch let cleanUp {
+            error = error.followed(by: cleanUp)
+        }
+        return error
+    }
+
+    /// The runtime's half of the conversation with the first process, from its birth to its readiness.
+    private func bringUp(
+        _ pid: pid_t, _ pidfd: borrowing Pidfd, _ channel: borrowing InitChannel
+    ) throws(RuntimeError) {
+        let linux = request.spec.linux
+        // The first process makes its mounts meanwhile.
+        try grouping { () throws(CgroupError) in try cgroups.apply(linux?.resources) }
+        if let adjustment = setup?.process.oomScoreAdj {
+            try launching { () throws(SystemError) in try writeControl("/proc/\(pid)/oom_score_adj", "\(adjustment)") }
+        }
+        let hooks = HookRunner(request, pid: pid, status: "creating")
+        while true {
+            switch try channel.receive() {
+            case .ready: return
+            case .mounted:
+                try hooks.run((request.spec.hooks?.prestart ?? []) + (request.spec.hooks?.createRuntime ?? []))
+                try channel.send(.proceed)
+            case .seccompListener(let number):
+                let filter = setup?.filter
+                try SeccompListener(path: filter?.listenerPath ?? "", metadata: filter?.listenerMetadata)
+                    .hand(number, of: pidfd, pid: pid, hooks.state)
+            case .failed(let text): throw RuntimeError(text)
+            case nil: throw RuntimeError("it ended during set-up")
+            case .some(let other): throw RuntimeError("unexpected message from container process: \(other)")
+            }
+        }
+    }
+
+    private func newState() -> ContainerState {
+        var state = ContainerState(
+            id: request.id, ociVersion: request.spec.ociVersion, bundle: request.bundle, rootfs: request.rootPath,
+            cgroups: cgroups)
+        state.annotations = request.spec.annotations
+        state.externalDescriptors = (0...2).map { (try? linkTarget("/proc/self/fd/\($0)")) ?? "" }
+        return state
+    }
+
+    /// Opened before there is a writer, so that the process can wait for one without a look at the host's files.
+    private func makeFifo(_ path: String) throws(RuntimeError) -> CInt {
+        try launching { () throws(SystemError) in
+            try system("make \(path)") { mkfifo(path, 0o600) }
+            return try openAt(AT_FDCWD, path, O_RDONLY | O_NONBLOCK).release()
+        }
+    }
+}
+
+/// The same for cgroup errors as ``launching(_:_:)`` for system errors.
+func grouping<Result>(_ body: () throws(CgroupError) -> Result) throws(RuntimeError) -> Result {
+    do {
+        return try body()
+    } catch {
+        throw RuntimeError(error.description)
+    }
+}

@@ -1,0 +1,166 @@
+import Cgroups
+import LinuxSystem
+import OCISpec
+
+/// The first process of a container, between clone and exec: one thread, a copy of the runtime's memory.
+///
+/// Its comm names the stage, so that `ps` explains a hang.
+struct ContainerInit: ~Copyable {
+    let request: CreateRequest
+    let namespaces: NamespacePlan
+    let cgroups: CgroupSet
+    let entry: CgroupEntry
+    let channel: InitChannel
+    /// Nil for a container that is to be restored.
+    let setup: ProcessSetup?
+    let console: Console?
+    /// Read end of `exec.fifo`.
+    let fifo: CInt?
+    let hookRunner: HookRunner
+    /// Kept, not used: letting it go would release the lock that the runtime holds.
+    let directory: ContainerDirectory
+
+    /// Does not return: the process becomes the program, sleeps until it is taken over, or ends after telling why.
+    func run() -> Never {
+        do {
+            try setUp()
+        } catch {
+            try? channel.send(.failed(error.message))
+        }
+        _exit(1)
+    }
+
+    private func setUp() throws(RuntimeError) {
+        CallingProcess.setName("stasis:[mounts]")
+        try launching { () throws(SystemError) in
+            try CallingProcess.setDumpable(false)
+            try entry.join()
+            // A cgroup namespace begins where its maker stands, so it is made here.
+            if namespaces.createsCgroup { try leaveNamespaces(.cgroup) }
+            try namespaces.join()
+            try system("setsid") { setsid() }
+            umask(0)
+            if namespaces.created.contains(.network) { try NetworkInterface("lo").bringUp() }
+        }
+        try enterRoot()
+        CallingProcess.setName("stasis:[setup]")
+        try setSystemNames()
+        try launching("replace /dev/null") { () throws(SystemError) in try reopenNull() }
+        guard let setup else { return try becomeSleeper() }
+        try becomeCommand(setup)
+    }
+
+    private func enterRoot() throws(RuntimeError) {
+        let root = try RootFilesystem(
+            request, cgroupView: cgroupView, isUserNamespace: namespaces.listed.contains(.user))
+        for mount in request.spec.mounts { try root.mounts.add(mount) }
+        try root.makeDevices()
+        if let hooks = request.spec.hooks, !(hooks.prestart + hooks.createRuntime).isEmpty {
+            try channel.send(.mounted)
+            try channel.expect(.proceed, orDied: "the runtime is gone")
+        }
+        try hookRunner.run(request.spec.hooks?.createContainer ?? [])
+        try root.enter(noPivot: request.noPivot)
+        if let cwd = request.spec.process?.cwd, setup != nil {
+            try launching("create cwd") { () throws(SystemError) in
+                let root = ContainerRoot(try openAt(AT_FDCWD, "/", CLINUX_O_PATH | O_DIRECTORY))
+                // A read-only file system is no matter if the directory is there, which chdir will say.
+                _ = try? root.makeDirectory(cwd)
+            }
+        }
+        if let console {
+            try launching("set up console") { () throws(SystemError) in
+                try console.open(asDeviceConsole: true)
+            }
+        }
+        try root.finish()
+    }
+
+    private var cgroupView: CgroupView {
+        CgroupView(cgroups, hasNamespace: namespaces.listed.contains(.cgroup))
+    }
+
+    private func setSystemNames() throws(RuntimeError) {
+        try launching { () throws(SystemError) in
+            if let name = request.spec.hostname, !name.isEmpty {
+                try system("set hostname \(name)") { sethostname(name, name.utf8.count) }
+            }
+            if let name = request.spec.domainname, !name.isEmpty {
+                try system("set domain name \(name)") { setdomainname(name, name.utf8.count) }
+            }
+        }
+        guard let linux = request.spec.linux else { return }
+        if !linux.sysctl.isEmpty {
+            let processFilesystem = try launching { () throws(SystemError) in try ProcessFilesystem() }
+            for (key, value) in linux.sysctl.sorted(by: { $0.key < $1.key }) {
+                try launching("write sysctl key \(key)") { () throws(SystemError) in
+                    try processFilesystem.setKernelParameter(key, value)
+                }
+            }
+        }
+        try HiddenPaths(masked: linux.maskedPaths, readOnly: linux.readonlyPaths).apply()
+    }
+
+    /// Standard streams that lead to the host's /dev/null shall lead to the container's.
+    private func reopenNull() throws(SystemError) {
+        for number in CInt(0)...2 {
+            guard let stream = try? status(of: number), stream.isCharacterDevice,
+                stream.st_rdev == clinux_makedev(1, 3) || setup == nil
+            else {
+                if setup == nil { try connectNull(number) }
+                continue
+            }
+            try connectNull(number)
+        }
+    }
+
+    private func connectNull(_ number: CInt) throws(SystemError) {
+        let null = try openAt(AT_FDCWD, "/dev/null", O_RDWR | O_NOFOLLOW)
+        guard try status(of: null.raw).st_rdev == clinux_makedev(1, 3) else { return }
+        try system("connect descriptor \(number) to /dev/null") { dup2(null.raw, number) }
+    }
+
+    private func becomeCommand(_ setup: ProcessSetup) throws(RuntimeError) {
+        try setup.prepare()
+        if let listener = try setup.confine() { try channel.send(.seccompListener(listener)) }
+        let program = try setup.findProgram()
+        let environment = setup.completedEnvironment()
+        try channel.send(.ready)
+        CallingProcess.setName("stasis:[start]")
+        if let fifo {
+            try launching { () throws(SystemError) in
+                // Nothing of the host stays open while the container waits, perhaps for days.
+                try CallingProcess.closeRange(3 + setup.preservedDescriptors, fifo - 1)
+                try CallingProcess.closeRange(fifo + 1)
+            }
+            try waitForStart(fifo)
+        } else {
+            try channel.expect(.proceed, orDied: "the runtime is gone")
+        }
+        request.signals?.restore()
+        try hookRunner.run(request.spec.hooks?.startContainer ?? [])
+        if let listener = try setup.confineLast() { try channel.send(.seccompListener(listener)) }
+        try setup.execute(program, environment: environment)
+    }
+
+    /// `start` writes one byte.
+    private func waitForStart(_ fifo: CInt) throws(RuntimeError) {
+        try launching("wait for start") { () throws(SystemError) in
+            var poll = pollfd(fd: fifo, events: Int16(POLLIN), revents: 0)
+            try system("poll exec.fifo") { clinux_poll(&poll, 1, -1) }
+            _ = fcntlClearNonBlocking(fifo)
+            var byte: UInt8 = 0
+            try system("read exec.fifo") { read(fifo, &byte, 1) }
+        }
+    }
+
+    private func becomeSleeper() throws(RuntimeError) {
+        try channel.send(.ready)
+        CallingProcess.setName("stasis:[restore]")
+        request.signals?.restore()
+        try launching { () throws(SystemError) in try CallingProcess.closeRange(3) }
+        while true { pause() }
+    }
+}
+
+private func fcntlClearNonBlocking(_ descriptor: CInt) -> CInt { clinux_fcntl(descriptor, F_SETFL, 0) }

@@ -1,0 +1,101 @@
+import Cgroups
+import LinuxSystem
+import OCISpec
+
+extension Container {
+    /// `exec`: makes a process that joins everything the container's first process is in.
+    ///
+    /// - Returns: its exit code, 0 when detached.
+    package func exec(_ request: ExecRequest) throws(RuntimeError) -> CInt {
+        do throws(RuntimeError) {
+            return try launchExec(request)
+        } catch {
+            throw RuntimeError(error.message, exitCode: 255)
+        }
+    }
+
+    private func launchExec(_ request: ExecRequest) throws(RuntimeError) -> CInt {
+        switch status() {
+        case .stopped: throw .execStopped
+        case .paused where !request.ignorePaused: throw .execPaused
+        default: break
+        }
+        try checkConsole(
+            hasTerminal: request.process.terminal, socket: request.consoleSocket, detach: request.detach)
+        let configuration = try store.loadConfiguration(id)
+        let setup = try ProcessSetup(
+            request.process, filter: try SeccompFilter(configuration.linux?.seccomp),
+            keyring: request.noNewKeyring ? nil : "_ses.\(id)",
+            preservedDescriptors: request.preservedDescriptors, extraEnvironment: request.extraEnvironment)
+        let target = try launching { () throws(SystemError) in try ContainerNamespaces(of: state.initPid) }
+        // The number may have come to mean another process while its descriptor was opened.
+        guard initIsAlive else { throw .execStopped }
+        var setupSignals: SignalMask?
+        if !request.detach {
+            setupSignals = SignalMask.blockAll()
+            try launching { () throws(SystemError) in try CallingProcess.setSubreaper(true) }
+        }
+
+        let sockets = try launching { () throws(SystemError) in try socketPair(CInt(SOCK_SEQPACKET.rawValue)) }
+        let channel = InitChannel(sockets.first)
+        let theirs = sockets.second.release()
+        var console: ConsoleLink?
+        if request.process.terminal {
+            console = try launching("open console") { () throws(SystemError) in
+                try ConsoleLink(size: request.process.consoleSize, socketPath: request.consoleSocket)
+            }
+        }
+        let entry = try CgroupEntry(state.cgroups)
+        let result = try launching { () throws(SystemError) in
+            try BirthNamespaces.clone(
+                CloneRequest(cgroup: entry.unified),
+                pidNamespace: target.different.contains(.pid) ? target.process : nil,
+                timeNamespace: false, clocks: nil)
+        }
+        switch consume result {
+        case .child:
+            ExecInit(
+                namespaces: target.different.subtracting(.pid), target: target.process, entry: entry,
+                channel: InitChannel(OwnedDescriptor(theirs)), setup: setup, console: console?.console,
+                signals: setupSignals
+            ).run()
+        case .parent(let pid, let pidfd):
+            close(theirs)
+            do throws(RuntimeError) {
+                if let adjustment = request.process.oomScoreAdj {
+                    try launching { () throws(SystemError) in
+                        try writeControl("/proc/\(pid)/oom_score_adj", "\(adjustment)")
+                    }
+                }
+                try channel.send(.proceed)
+                try follow(channel, pid, pidfd, setup)
+                let terminal = try launching { () throws(SystemError) in try console?.receiveTerminal() ?? nil }
+                if let pidFile = request.pidFile { try writePidFile(pidFile, pid) }
+                if request.detach { return 0 }
+                return try launching { () throws(SystemError) in
+                    try AttachedSession(pid: pid, pidfd: pidfd.raw, terminal: terminal).run()
+                }
+            } catch {
+                try? pidfd.send(SIGKILL)
+                _ = try? pidfd.wait()
+                throw error
+            }
+        }
+    }
+
+    /// Returns when the process has become its program.
+    private func follow(
+        _ channel: borrowing InitChannel, _ pid: pid_t, _ pidfd: borrowing Pidfd, _ setup: ProcessSetup
+    ) throws(RuntimeError) {
+        while true {
+            switch try channel.receive() {
+            case nil: return
+            case .failed(let text): throw RuntimeError("unable to start container process: \(text)")
+            case .seccompListener(let number):
+                try SeccompListener(path: setup.filter?.listenerPath ?? "", metadata: setup.filter?.listenerMetadata)
+                    .hand(number, of: pidfd, pid: pid, HookRunner(state, pid: pid, status: "running").state)
+            case .some(let other): throw RuntimeError("unexpected message from process: \(other)")
+            }
+        }
+    }
+}

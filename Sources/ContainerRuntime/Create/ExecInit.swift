@@ -1,0 +1,47 @@
+import LinuxSystem
+
+/// A further process of a container between clone and exec.
+///
+/// It holds descriptors of the host's, so it must not be traced or looked into before they are closed by the exec
+/// (CVE-2016-9962): it is not dumpable before it joins the first namespace.
+struct ExecInit: ~Copyable {
+    let namespaces: Namespaces
+    /// pidfd of the container's first process.
+    let target: CInt
+    let entry: CgroupEntry
+    let channel: InitChannel
+    let setup: ProcessSetup
+    let console: Console?
+    let signals: SignalMask?
+
+    func run() -> Never {
+        do {
+            try setUp()
+        } catch {
+            try? channel.send(.failed(error.message))
+        }
+        _exit(255)
+    }
+
+    private func setUp() throws(RuntimeError) {
+        CallingProcess.setName("stasis:[exec]")
+        try launching { () throws(SystemError) in
+            try CallingProcess.setDumpable(false)
+            try system("setsid") { setsid() }
+            // The container's limits hold before anything of it can happen in this process.
+            try entry.join()
+        }
+        try launching { () throws(SystemError) in
+            if !namespaces.isEmpty { try joinNamespaces(target, namespaces) }
+            try console?.open(asDeviceConsole: false)
+        }
+        try channel.expect(.proceed, orDied: "the runtime is gone")
+        try setup.prepare()
+        if let listener = try setup.confine() { try channel.send(.seccompListener(listener)) }
+        let program = try setup.findProgram()
+        let environment = setup.completedEnvironment()
+        signals?.restore()
+        if let listener = try setup.confineLast() { try channel.send(.seccompListener(listener)) }
+        try setup.execute(program, environment: environment)
+    }
+}

@@ -1,0 +1,15 @@
+import OCISpec
+
+/// A further process for a running container.
+package struct ExecRequest: Sendable {
+    package var process: Process
+    package var detach = false
+    package var consoleSocket: String?
+    package var pidFile: String?
+    package var preservedDescriptors: Int32 = 0
+    package var ignorePaused = false
+    package var noNewKeyring = true
+    package var extraEnvironment: [String] = []
+
+    package init(process: Process) { self.process = process }
+}

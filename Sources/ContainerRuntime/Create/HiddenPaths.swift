@@ -1,0 +1,57 @@
+import LinuxSystem
+
+/// Makes paths of the container's root read-only or hides what is there. The caller stands in that root.
+struct HiddenPaths {
+    var masked: [String]
+    var readOnly: [String]
+
+    func apply() throws(RuntimeError) {
+        let root = ContainerRoot(
+            try launching { () throws(SystemError) in try openAt(AT_FDCWD, "/", CLINUX_O_PATH | O_DIRECTORY) })
+        for path in readOnly {
+            try launching("make \(path) read-only") { () throws(SystemError) in
+                guard let target = try root.findUnlessMissing(path) else { return }
+                let mount = try cloneMount(at: target.raw, recursive: true)
+                try changeMount(mount.raw, MountAttributeChange(set: .readOnly))
+                try attachMount(mount.raw, to: target.raw, name: path)
+            }
+        }
+        guard !masked.isEmpty else { return }
+        let null = try launching("mask paths") { () throws(SystemError) in try Self.verifiedNull(root) }
+        for path in masked {
+            try launching("mask \(path)") { () throws(SystemError) in
+                guard let target = try root.findUnlessMissing(path) else { return }
+                if try status(of: target.raw).isDirectory {
+                    let context = try FilesystemContext("tmpfs")
+                    try context.set("source", "tmpfs")
+                    try context.set("ro")
+                    let empty = try context.mount(.readOnly)
+                    try attachMount(empty.raw, to: target.raw, name: path)
+                } else {
+                    let cover = try cloneMount(at: null.raw)
+                    try attachMount(cover.raw, to: target.raw, name: path)
+                }
+            }
+        }
+    }
+
+    /// /dev/null, if it is what it says: another process in the container could have put a writable file there.
+    private static func verifiedNull(_ root: borrowing ContainerRoot) throws(SystemError) -> OwnedDescriptor {
+        let null = try root.open("/dev/null", CLINUX_O_PATH | O_NOFOLLOW)
+        let status = try status(of: null.raw)
+        guard status.isCharacterDevice, status.st_rdev == clinux_makedev(1, 3) else {
+            throw SystemError(.operationNotSupportedByDevice, "/dev/null is not the null device")
+        }
+        return null
+    }
+}
+
+extension ContainerRoot {
+    fileprivate func findUnlessMissing(_ path: String) throws(SystemError) -> OwnedDescriptor? {
+        do {
+            return try find(path, 0)
+        } catch let error where error.errno == .notDirectory {
+            return nil
+        }
+    }
+}

@@ -1,0 +1,79 @@
+import LinuxSystem
+
+/// What the runtime and the process that it is setting up say to each other.
+enum InitMessage: Equatable {
+    /// Process: mounts are there and the root is not yet entered: time for the hooks of the runtime's namespaces.
+    case mounted
+    /// Runtime: go on.
+    case proceed
+    /// Process: everything is done that may fail before the program starts.
+    case ready
+    /// Process: the seccomp listener is its descriptor of this number.
+    case seccompListener(CInt)
+    /// Process: it could not be set up, and ends.
+    case failed(String)
+
+    init?(_ bytes: [UInt8]) {
+        guard let kind = bytes.first else { return nil }
+        let text = String(decoding: bytes.dropFirst(), as: UTF8.self)
+        switch kind {
+        case UInt8(ascii: "m"): self = .mounted
+        case UInt8(ascii: "g"): self = .proceed
+        case UInt8(ascii: "r"): self = .ready
+        case UInt8(ascii: "l"): self = .seccompListener(CInt(text) ?? -1)
+        case UInt8(ascii: "f"): self = .failed(text)
+        default: return nil
+        }
+    }
+
+    var bytes: [UInt8] {
+        switch self {
+        case .mounted: Array("m".utf8)
+        case .proceed: Array("g".utf8)
+        case .ready: Array("r".utf8)
+        case .seccompListener(let number): Array("l\(number)".utf8)
+        case .failed(let text): Array("f\(text)".utf8)
+        }
+    }
+}
+
+/// One end of the socket pair between the runtime and the process that it is setting up.
+struct InitChannel: ~Copyable {
+    let socket: OwnedDescriptor
+
+    init(_ socket: consuming OwnedDescriptor) { self.socket = socket }
+
+    func send(_ message: InitMessage) throws(RuntimeError) {
+        try launching("tell the other process") { () throws(SystemError) in
+            try sendMessage(socket.raw, message.bytes)
+        }
+    }
+
+    /// The next message; nil when the other end is closed, which is what a successful exec does.
+    func receive() throws(RuntimeError) -> InitMessage? {
+        do {
+            let message = try receiveMessage(socket.raw, limit: 32 << 10)
+            if message.bytes.isEmpty { return nil }
+            guard let decoded = InitMessage(message.bytes) else { throw RuntimeError("unknown message from process") }
+            return decoded
+        } catch let error as SystemError {
+            // The process died with a message of ours unread.
+            if error.errno == .connectionReset { return nil }
+            throw RuntimeError(error)
+        } catch let error as RuntimeError {
+            throw error
+        } catch {
+            throw RuntimeError("\(error)")
+        }
+    }
+
+    /// Waits for exactly `message`; the reason the other side gives for failing instead becomes the error.
+    func expect(_ message: InitMessage, orDied: @autoclosure () -> String) throws(RuntimeError) {
+        switch try receive() {
+        case message: return
+        case .failed(let text): throw RuntimeError(text)
+        case nil: throw RuntimeError(orDied())
+        case .some(let other): throw RuntimeError("expected \(message) from process, got \(other)")
+        }
+    }
+}

@@ -1,0 +1,94 @@
+import LinuxSystem
+
+/// The options of one entry of config.json's `mounts`, sorted by what they act on.
+struct MountOptions: Equatable {
+    struct Propagation: Equatable {
+        var kind: MountPropagation
+        var recursive: Bool
+    }
+
+    struct Parameter: Equatable {
+        var key: String
+        var value: String?
+    }
+
+    var isBind = false
+    var isRecursiveBind = false
+    /// Changes to the mount itself, and with an `r` in front to all mounts below it too.
+    var attributes = MountAttributeChange()
+    var recursiveAttributes = MountAttributeChange()
+    var propagation: [Propagation] = []
+    /// What the file system is asked for.
+    var parameters: [Parameter] = []
+    var copiesUp = false
+    var idMapped = false
+
+    var isReadOnly: Bool { attributes.set.contains(.readOnly) }
+
+    init(_ options: [String]) {
+        for option in options { add(option) }
+    }
+
+    private mutating func add(_ option: String) {
+        if let change = Self.attributeOptions[option] {
+            apply(change, to: &attributes)
+            if option == "ro" { parameters.append(Parameter(key: "ro")) }
+            return
+        }
+        if option.hasPrefix("r"), let change = Self.attributeOptions[String(option.dropFirst())] {
+            return apply(change, to: &recursiveAttributes)
+        }
+        if let kind = Self.propagations[option] { return propagation.append(Propagation(kind: kind, recursive: false)) }
+        if option.hasPrefix("r"), let kind = Self.propagations[String(option.dropFirst())] {
+            return propagation.append(Propagation(kind: kind, recursive: true))
+        }
+        switch option {
+        case "bind": isBind = true
+        case "rbind": (isBind, isRecursiveBind) = (true, true)
+        case "tmpcopyup": copiesUp = true
+        case "idmap", "ridmap": idMapped = true
+        case let option where Self.ignored.contains(option): break
+        default:
+            let parts = option.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            parameters.append(Parameter(key: String(parts[0]), value: parts.count == 2 ? String(parts[1]) : nil))
+        }
+    }
+
+    private func apply(_ option: MountAttributeChange, to change: inout MountAttributeChange) {
+        change.set.subtract(option.clear)
+        change.set.formUnion(option.set)
+        // The access time field stays in `clear`: the kernel wants it cleared as a whole before a mode is set.
+        change.clear.subtract(option.set.subtracting(.accessTimeMask))
+        change.clear.formUnion(option.clear)
+    }
+
+    private static let propagations: [String: MountPropagation] = [
+        "private": .private, "slave": .slave, "shared": .shared, "unbindable": .unbindable,
+    ]
+
+    /// What asks for nothing: defaults, and flags that no file system of today heeds.
+    private static let ignored: Set<String> = [
+        "defaults", "remount", "async", "nolazytime", "noiversion", "mand", "nomand", "loud", "acl", "", "copy-symlink",
+    ]
+
+    private static let attributeOptions: [String: MountAttributeChange] = [
+        "ro": MountAttributeChange(set: .readOnly),
+        "rw": MountAttributeChange(clear: .readOnly),
+        "nosuid": MountAttributeChange(set: .noSetuid),
+        "suid": MountAttributeChange(clear: .noSetuid),
+        "nodev": MountAttributeChange(set: .noDevices),
+        "dev": MountAttributeChange(clear: .noDevices),
+        "noexec": MountAttributeChange(set: .noExecute),
+        "exec": MountAttributeChange(clear: .noExecute),
+        "nodiratime": MountAttributeChange(set: .noDirectoryAccessTime),
+        "diratime": MountAttributeChange(clear: .noDirectoryAccessTime),
+        "nosymfollow": MountAttributeChange(set: .noFollowSymlinks),
+        "symfollow": MountAttributeChange(clear: .noFollowSymlinks),
+        "noatime": MountAttributeChange(set: .noAccessTime, clear: .accessTimeMask),
+        "strictatime": MountAttributeChange(set: .strictAccessTime, clear: .accessTimeMask),
+        "relatime": MountAttributeChange(clear: .accessTimeMask),
+        "atime": MountAttributeChange(clear: .accessTimeMask),
+        "norelatime": MountAttributeChange(clear: .accessTimeMask),
+        "nostrictatime": MountAttributeChange(clear: .accessTimeMask),
+    ]
+}

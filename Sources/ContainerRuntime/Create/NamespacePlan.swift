@@ -1,0 +1,78 @@
+import LinuxSystem
+import OCISpec
+
+/// Which namespaces of a container are made, which are joined, and by whom.
+struct NamespacePlan: Sendable {
+    /// Made together with the first process.
+    let created: Namespaces
+    /// All that config.json lists, new or joined.
+    let listed: Namespaces
+    /// Made by the first process itself, once it is in its cgroup: the namespace's root is where its maker stands.
+    let createsCgroup: Bool
+    /// What the first process joins, as a descriptor each, in the order that rights demand.
+    private var joins: [CInt: Namespaces] = [:]
+    /// The pid namespace to be born in.
+    let pidNamespace: CInt?
+    let createsTime: Bool
+
+    init(_ namespaces: [Namespace]) throws(RuntimeError) {
+        var created: Namespaces = []
+        var listed: Namespaces = []
+        var pid: CInt?
+        for namespace in namespaces {
+            let kind = namespace.type.kind
+            if listed.contains(kind) {
+                throw RuntimeError("linux.namespaces: \(namespace.type.rawValue) is listed twice")
+            }
+            listed.insert(kind)
+            guard let path = namespace.path, !path.isEmpty else {
+                created.insert(kind)
+                continue
+            }
+            let descriptor = try launching("join \(namespace.type.rawValue) namespace") { () throws(SystemError) in
+                try Self.open(path)
+            }
+            // These stay open until the command ends: one namespace plan is made per command.
+            let raw = descriptor.release()
+            if kind == .pid { pid = raw } else { joins[raw] = kind }
+        }
+        guard listed.contains(.mount) else {
+            throw RuntimeError("linux.namespaces: a container needs a mount namespace")
+        }
+        createsCgroup = created.contains(.cgroup)
+        createsTime = created.contains(.time)
+        self.created = created.subtracting([.cgroup, .time])
+        self.listed = listed
+        pidNamespace = pid
+    }
+
+    /// The first process joins what was listed with a path; the user namespace first, the mount namespace last.
+    func join() throws(SystemError) {
+        for (kind, _) in Namespaces.files {
+            for (descriptor, joined) in joins where joined == kind { try joinNamespaces(descriptor, kind) }
+        }
+    }
+
+    private static func open(_ path: String) throws(SystemError) -> OwnedDescriptor {
+        let descriptor = try openAt(AT_FDCWD, path, O_RDONLY)
+        guard try filesystemMagic(of: descriptor.raw) == 0x6e73_6673 else {
+            throw SystemError(.invalidArgument, "\(path) is not a namespace")
+        }
+        return descriptor
+    }
+}
+
+extension Namespace.Kind {
+    var kind: Namespaces {
+        switch self {
+        case .mount: .mount
+        case .pid: .pid
+        case .network: .network
+        case .uts: .uts
+        case .ipc: .ipc
+        case .user: .user
+        case .cgroup: .cgroup
+        case .time: .time
+        }
+    }
+}

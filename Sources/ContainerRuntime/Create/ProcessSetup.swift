@@ -1,0 +1,125 @@
+import LinuxSystem
+import OCISpec
+
+/// Turns this process, which already stands in the container, into config.json's `process`.
+struct ProcessSetup: Sendable {
+    var process: Process
+    var filter: SeccompFilter?
+    /// Name of the session keyring to join, if any. keyrings(7).
+    var keyring: String?
+    var preservedDescriptors: Int32
+    var capabilities: CapabilitySets
+    var lastCapability: CInt
+    var environment: [String]
+
+    init(
+        _ process: Process, filter: SeccompFilter?, keyring: String?, preservedDescriptors: Int32,
+        extraEnvironment: [String] = []
+    ) throws(RuntimeError) {
+        guard !process.args.isEmpty else { throw RuntimeError("process.args must not be empty") }
+        guard process.cwd.hasPrefix("/") else { throw RuntimeError("process.cwd must be an absolute path") }
+        for limit in process.rlimits where ResourceLimit.resources[limit.type] == nil {
+            throw RuntimeError("process.rlimits: unknown type \(limit.type)")
+        }
+        if let label = process.selinuxLabel, !label.isEmpty {
+            throw RuntimeError("selinux is not enabled on this machine")
+        }
+        if let profile = process.apparmorProfile, !profile.isEmpty {
+            throw RuntimeError("apparmor profile \(profile.quoted): apparmor is not enabled on this machine")
+        }
+        self.process = process
+        self.filter = filter
+        self.keyring = keyring
+        self.preservedDescriptors = preservedDescriptors
+        environment = process.env + extraEnvironment
+        lastCapability = CapabilityNames.last
+        let available = try launching { () throws(SystemError) in try CapabilitySets.current() }
+        capabilities = CapabilitySets(process.capabilities, available: available.permitted)
+    }
+
+    /// Limits and session: what needs the runtime's privileges but not its view of the host.
+    func prepare() throws(RuntimeError) {
+        for limit in process.rlimits {
+            guard let resource = ResourceLimit.resources[limit.type] else { continue }
+            try launching("error setting rlimits for ready process") { () throws(SystemError) in
+                try ResourceLimit(resource: resource, soft: limit.soft, hard: limit.hard).apply()
+            }
+        }
+        if let keyring {
+            try launching { () throws(SystemError) in try joinSessionKeyring(keyring) }
+        }
+    }
+
+    /// Gives up the runtime's privileges for the process's own.
+    func confine() throws(RuntimeError) -> CInt? {
+        try launching { () throws(SystemError) in
+            try ownStandardStreams()
+            if process.noNewPrivileges { try CallingProcess.setNoNewPrivileges() }
+            // Without no_new_privs the kernel takes a filter only from who has CAP_SYS_ADMIN still.
+            let listener = process.noNewPrivileges ? nil : try filter?.install()
+            try capabilities.dropBounding(last: lastCapability)
+            try CallingProcess.setKeepCapabilities(true)
+            let entered = chdir(process.cwd) == 0
+            try Credentials(
+                user: process.user.uid, group: process.user.gid, additionalGroups: process.user.additionalGids
+            ).apply()
+            // A directory on a file system that distrusts root opens only for the user.
+            if !entered {
+                try system("chdir to cwd (\(process.cwd.quoted)) set in config.json failed") { chdir(process.cwd) }
+            }
+            try verifyWorkingDirectory()
+            try CallingProcess.setKeepCapabilities(false)
+            try capabilities.apply()
+            try capabilities.applyAmbient(last: lastCapability)
+            umask(process.user.umask ?? 0o022)
+            return listener
+        }
+    }
+
+    /// With no_new_privs the filter can come last, so that it need not allow what set-up does.
+    func confineLast() throws(RuntimeError) -> CInt? {
+        guard process.noNewPrivileges else { return nil }
+        return try launching { () throws(SystemError) in try filter?.install() }
+    }
+
+    /// The program, looked up as the process itself: the error is wanted before the container counts as created.
+    func findProgram() throws(RuntimeError) -> ProgramFile {
+        try ProgramFile(process.args[0], environment: environment)
+    }
+
+    func completedEnvironment() -> [String] {
+        if environment.contains(where: { $0.hasPrefix("HOME=") && $0 != "HOME=" }) { return environment }
+        return environment.filter { $0 != "HOME=" } + ["HOME=\(homeDirectory(of: process.user.uid))"]
+    }
+
+    func execute(_ program: ProgramFile, environment: [String]) throws(RuntimeError) -> Never {
+        do {
+            try CallingProcess.closeOnExec(from: 3 + preservedDescriptors)
+            try CallingProcess.execute(path: program.path, arguments: process.args, environment: environment)
+        } catch {
+            throw RuntimeError("exec \(program.path): \(error.reason)")
+        }
+    }
+
+    /// runc hands the streams to the user, so that `echo >/dev/stderr` works; never a shared /dev/null.
+    private func ownStandardStreams() throws(SystemError) {
+        for number in CInt(0)...2 {
+            guard let status = try? status(of: number), status.st_uid != process.user.uid else { continue }
+            if status.isCharacterDevice && status.st_rdev == clinux_makedev(1, 3) { continue }
+            if fchown(number, process.user.uid, status.st_gid) != 0 {
+                let error = Errno.current
+                if ![.invalidArgument, .notPermitted, .readOnlyFileSystem].contains(error) {
+                    throw SystemError(error, "change owner of descriptor \(number)")
+                }
+            }
+        }
+    }
+
+    /// A descriptor that leaked from the host could make it a directory outside (CVE-2024-21626).
+    private func verifyWorkingDirectory() throws(SystemError) {
+        guard let here = getcwd(nil, 0) else {
+            throw SystemError(.current, "current working directory is outside of container mount namespace root")
+        }
+        free(here)
+    }
+}

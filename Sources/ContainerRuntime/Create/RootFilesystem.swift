@@ -1,0 +1,93 @@
+import LinuxSystem
+import OCISpec
+
+/// The way from the host's root file system into the container's: mounts and devices first, then pivot_root.
+final class RootFilesystem {
+    private let request: CreateRequest
+    private let isUserNamespace: Bool
+    var mounts: RootMounts
+
+    /// Makes the rootfs a mount of its own, in a mount namespace whose changes do not reach the host.
+    init(_ request: CreateRequest, cgroupView: CgroupView, isUserNamespace: Bool) throws(RuntimeError) {
+        self.request = request
+        self.isUserNamespace = isUserNamespace
+        let path = request.rootPath
+        let root = try launching("prepare rootfs") { () throws(SystemError) in
+            let asked = Self.propagation(request.spec.linux?.rootfsPropagation)?.kind
+            // A shared mount here would carry the container's mounts to the host; it becomes shared inside, at the end.
+            let kind: MountPropagation = asked == .private ? .private : .slave
+            try changeMount(AT_FDCWD, MountAttributeChange(propagation: kind), at: "/", recursive: true)
+            let mount = try cloneMount(at: AT_FDCWD, path, recursive: true)
+            try changeMount(mount.raw, MountAttributeChange(propagation: .private), recursive: false)
+            let place = try openAt(AT_FDCWD, path, CLINUX_O_PATH | O_DIRECTORY)
+            // pivot_root refuses a parent that is shared, and mounts below a slave would still get host events.
+            try attachMount(mount.raw, to: place.raw, name: path)
+            return ContainerRoot(try openAt(mount.raw, ".", CLINUX_O_PATH | O_DIRECTORY))
+        }
+        mounts = RootMounts(root: root, bundle: request.bundle, cgroups: cgroupView)
+    }
+
+    func makeDevices() throws(RuntimeError) {
+        // A bound /dev is somebody else's, complete as it is.
+        let isBound = request.spec.mounts.contains {
+            RootMounts.clean($0.destination) == "/dev" && ($0.type == "bind" || MountOptions($0.options).isBind)
+        }
+        if !isBound {
+            try DeviceNodes(configured: request.spec.linux?.devices ?? [], binds: isUserNamespace)
+                .make(in: mounts.root)
+        }
+        try launching("seal mounts") { () throws(SystemError) in try mounts.seal() }
+    }
+
+    /// Makes the container's root this process's root and lets go of the host's.
+    func enter(noPivot: Bool) throws(RuntimeError) {
+        try launching("enter rootfs") { () throws(SystemError) in
+            let root = mounts.root.directory.raw
+            if noPivot {
+                try enterWithoutPivot(root)
+            } else {
+                let old = try openAt(AT_FDCWD, "/", O_RDONLY | O_DIRECTORY)
+                try system("fchdir to rootfs") { fchdir(root) }
+                try pivotRootHere()
+                try system("fchdir to old root") { fchdir(old.raw) }
+                // Otherwise the detaching below would reach the host.
+                try changeMount(AT_FDCWD, MountAttributeChange(propagation: .slave), at: ".", recursive: true)
+                try detachMount(".")
+            }
+            try system("chdir to /") { chdir("/") }
+        }
+    }
+
+    /// What can only be said of the root once it is entered and complete.
+    func finish() throws(RuntimeError) {
+        try launching("finish rootfs") { () throws(SystemError) in
+            if request.spec.root?.readonly == true {
+                try changeMount(AT_FDCWD, MountAttributeChange(set: .readOnly), at: "/")
+            }
+            guard let asked = Self.propagation(request.spec.linux?.rootfsPropagation) else { return }
+            try changeMount(
+                AT_FDCWD, MountAttributeChange(propagation: asked.kind), at: "/", recursive: asked.recursive)
+        }
+    }
+
+    /// For a root on the initial ramfs, which cannot be pivoted away: move over `/` and chroot.
+    private func enterWithoutPivot(_ root: CInt) throws(SystemError) {
+        try system("fchdir to rootfs") { fchdir(root) }
+        let tree = try openAt(AT_FDCWD, "/", CLINUX_O_PATH | O_DIRECTORY)
+        try system("move rootfs to /") {
+            ".".withCString { here in
+                "".withCString { empty in
+                    clinux_syscall(
+                        Int(CLINUX_SYS_move_mount), Int(AT_FDCWD), Int(bitPattern: here), Int(tree.raw),
+                        Int(bitPattern: empty), 0x40, 0)
+                }
+            }
+        }
+        try system("chroot") { chroot(".") }
+    }
+
+    private static func propagation(_ name: String?) -> MountOptions.Propagation? {
+        guard let name, !name.isEmpty else { return nil }
+        return MountOptions([name]).propagation.first
+    }
+}

@@ -1,0 +1,154 @@
+import FoundationEssentials
+import LinuxSystem
+import OCISpec
+
+/// Puts the entries of config.json's `mounts` into a container's root.
+///
+/// Every mount is made detached and then attached to a descriptor of its target, so no path is walked twice.
+struct RootMounts: ~Copyable {
+    let root: ContainerRoot
+    let bundle: String
+    let cgroups: CgroupView
+    private var lateReadOnly: [String] = []
+
+    init(root: consuming ContainerRoot, bundle: String, cgroups: CgroupView) {
+        self.root = root
+        self.bundle = bundle
+        self.cgroups = cgroups
+    }
+
+    mutating func add(_ mount: Mount) throws(RuntimeError) {
+        do {
+            try attach(mount)
+        } catch {
+            let what = (mount.source ?? mount.type ?? "").quoted
+            throw RuntimeError("error mounting \(what) to rootfs at \(mount.destination.quoted): \(error)")
+        }
+    }
+
+    /// Mounts that had to stay writable until devices were made in them.
+    func seal() throws(SystemError) {
+        for path in lateReadOnly {
+            let mount = try root.open(path)
+            try changeMount(mount.raw, MountAttributeChange(set: .readOnly))
+        }
+    }
+
+    private mutating func attach(_ mount: Mount) throws(SystemError) {
+        var options = MountOptions(mount.options)
+        if options.idMapped || !mount.uidMappings.isEmpty {
+            throw SystemError(.notSupported, "id-mapped mounts")
+        }
+        if options.isBind || mount.type == "bind" { return try attachBind(mount, options) }
+        switch mount.type {
+        case "cgroup", "cgroup2": return try attachCgroups(mount, options)
+        case "proc", "sysfs":
+            // An image could bring a link to somewhere else as its /proc, and with it what is masked below.
+            let target = try refusingLink(mount.destination)
+            try finish(try makeFilesystem(mount, options), target, mount, options)
+        case "tmpfs":
+            let isDevices = Self.clean(mount.destination) == "/dev"
+            if isDevices && options.isReadOnly {
+                lateReadOnly.append(mount.destination)
+                options.attributes.set.remove(.readOnly)
+                options.parameters.removeAll { $0.key == "ro" }
+            }
+            let existing = try root.find(mount.destination, O_DIRECTORY)
+            if let existing, !options.parameters.contains(where: { $0.key == "mode" }) {
+                let mode = String(try status(of: existing.raw).st_mode & 0o7777, radix: 8)
+                options.parameters.append(MountOptions.Parameter(key: "mode", value: mode))
+            }
+            let target = try root.makeDirectory(mount.destination)
+            let made = try makeFilesystem(mount, options)
+            if options.copiesUp { try copyTree(from: target.raw, to: made.raw) }
+            try finish(made, target, mount, options)
+        default:
+            let target = try root.makeDirectory(mount.destination)
+            try finish(try makeFilesystem(mount, options), target, mount, options)
+        }
+    }
+
+    private func refusingLink(_ path: String) throws(SystemError) -> OwnedDescriptor {
+        if let existing = try root.find(path, O_NOFOLLOW), !(try status(of: existing.raw).isDirectory) {
+            throw SystemError(.notDirectory, "\(path) must be an ordinary directory")
+        }
+        return try root.makeDirectory(path)
+    }
+
+    private func makeFilesystem(_ mount: Mount, _ options: MountOptions) throws(SystemError) -> OwnedDescriptor {
+        let context = try FilesystemContext(mount.type ?? "")
+        if let source = mount.source, !source.isEmpty { try context.set("source", source) }
+        for parameter in options.parameters { try context.set(parameter.key, parameter.value) }
+        return try context.mount(options.attributes.set)
+    }
+
+    private func attachBind(_ mount: Mount, _ options: MountOptions) throws(SystemError) {
+        guard let source = mount.source, !source.isEmpty else {
+            throw SystemError(.invalidArgument, "bind without source")
+        }
+        let path = source.hasPrefix("/") ? source : "\(bundle)/\(source)"
+        let isDirectory = try status(path).isDirectory
+        let made = try cloneMount(at: AT_FDCWD, path, recursive: options.isRecursiveBind)
+        let target = isDirectory ? try root.makeDirectory(mount.destination) : try root.makeFile(mount.destination)
+        if !options.attributes.isEmpty { try changeMount(made.raw, options.attributes) }
+        try finish(made, target, mount, options)
+    }
+
+    private func finish(
+        _ made: borrowing OwnedDescriptor, _ target: borrowing OwnedDescriptor, _ mount: Mount, _ options: MountOptions
+    ) throws(SystemError) {
+        if !options.recursiveAttributes.isEmpty {
+            try changeMount(made.raw, options.recursiveAttributes, recursive: true)
+        }
+        try attachMount(made.raw, to: target.raw, name: mount.destination)
+        // A mount takes its propagation from where it is attached, so what was asked for comes last.
+        for propagation in options.propagation {
+            try changeMount(
+                made.raw, MountAttributeChange(propagation: propagation.kind), recursive: propagation.recursive)
+        }
+    }
+
+    private func attachCgroups(_ mount: Mount, _ options: MountOptions) throws(SystemError) {
+        let target = try root.makeDirectory(mount.destination)
+        switch cgroups {
+        case .unified(let path, let hasNamespace):
+            let made = hasNamespace ? try makeUnified(options) : try cloneMount(at: AT_FDCWD, path)
+            if !hasNamespace { try changeMount(made.raw, options.attributes) }
+            try finish(made, target, mount, options)
+        case .hierarchies(let hierarchies, let hasNamespace):
+            let context = try FilesystemContext("tmpfs")
+            try context.set("source", "tmpfs")
+            try context.set("mode", "755")
+            let layout = try context.mount(options.attributes.set.subtracting(.readOnly))
+            try attachMount(layout.raw, to: target.raw, name: mount.destination)
+            let place = ContainerRoot(try layout.duplicate())
+            for hierarchy in hierarchies {
+                let below = try place.makeDirectory(hierarchy.name)
+                let made = hasNamespace ? try hierarchy.mount(options) : try cloneMount(at: AT_FDCWD, hierarchy.path)
+                if !hasNamespace { try changeMount(made.raw, options.attributes) }
+                try attachMount(made.raw, to: below.raw, name: "\(mount.destination)/\(hierarchy.name)")
+            }
+            for hierarchy in hierarchies {
+                for alias in hierarchy.aliases {
+                    try system("link \(alias)") { symlinkat(hierarchy.name, layout.raw, alias) }
+                }
+            }
+            if options.isReadOnly { try changeMount(layout.raw, MountAttributeChange(set: .readOnly)) }
+        }
+    }
+
+    private func makeUnified(_ options: MountOptions) throws(SystemError) -> OwnedDescriptor {
+        let context = try FilesystemContext("cgroup2")
+        try context.set("source", "cgroup")
+        return try context.mount(options.attributes.set)
+    }
+
+    static func clean(_ path: String) -> String {
+        "/" + path.split(separator: "/").filter { $0 != "." }.joined(separator: "/")
+    }
+}
+
+extension String {
+    /// As Go's %q writes plain text.
+    var quoted: String { "\"\(self)\"" }
+}

@@ -1,0 +1,98 @@
+import Cgroups
+import LinuxSystem
+import OCISpec
+
+/// A container whose first process is set up and waits, and which no other command can see yet.
+@frozen package struct StagedContainer: ~Copyable {
+    package var state: ContainerState
+    /// In the caller's pid namespace.
+    package let pid: pid_t
+    package let pidfd: Pidfd
+    package let request: CreateRequest
+    let channel: InitChannel
+    let directory: ContainerDirectory
+    /// Outer end of the terminal, if the creator keeps it; open until the command ends.
+    let terminal: CInt?
+
+    /// Makes the container known: from here on it is listed and can be started, killed and deleted.
+    ///
+    /// - Parameter running: the first process already is what it shall be, as after a restore.
+    package mutating func publish(running: Bool = false) throws(RuntimeError) {
+        let store = StateStore(root: request.stateRoot)
+        state.restored = request.firstProcess == .restored
+        try store.save(state)
+        if let pidFile = request.pidFile { try writePidFile(pidFile, pid) }
+        if running { try runHooks(request.spec.hooks?.poststart ?? [], status: "running") }
+    }
+
+    /// Ends the container and removes every trace of it: its processes, cgroups and state.
+    package consuming func abandon(because error: RuntimeError) -> RuntimeError {
+        var error = error
+        do throws(RuntimeError) {
+            try launching { () throws(SystemError) in
+                try pidfd.send(SIGKILL)
+                _ = try pidfd.wait()
+            }
+        } catch {}
+        do throws(RuntimeError) {
+            let cgroups = state.cgroups
+            try grouping { () throws(CgroupError) in
+                try cgroups.killAll()
+                try cgroups.remove()
+            }
+        } catch let cleanUp {
+            error = error.followed(by: cleanUp)
+        }
+        do throws(RuntimeError) {
+            try StateStore(root: request.stateRoot).remove(request.id)
+        } catch let cleanUp {
+            error = error.followed(by: cleanUp)
+        }
+        if let pidFile = request.pidFile { unlink(pidFile) }
+        return error
+    }
+
+    /// Lets a process of ``FirstProcess/commandAtOnce`` become its program, and returns when it has.
+    func launch() throws(RuntimeError) {
+        try channel.send(.proceed)
+        while true {
+            switch try channel.receive() {
+            case nil: return
+            case .failed(let text): throw RuntimeError("unable to start container process: \(text)")
+            case .seccompListener(let number):
+                let seccomp = request.spec.linux?.seccomp
+                try SeccompListener(path: seccomp?.listenerPath ?? "", metadata: seccomp?.listenerMetadata)
+                    .hand(number, of: pidfd, pid: pid, HookRunner(state, pid: pid, status: "created").state)
+            case .some(let other): throw RuntimeError("unexpected message from container process: \(other)")
+            }
+        }
+    }
+
+    /// Lets other commands at the container; what is left is what the foreground needs.
+    consuming func settle() -> StartedContainer {
+        StartedContainer(state: state, pid: pid, pidfd: pidfd, terminal: terminal)
+    }
+
+    func runHooks(_ hooks: [Hook], status: String) throws(RuntimeError) {
+        try HookRunner(state, pid: pid, status: status).run(hooks)
+    }
+}
+
+/// A container that runs, for who waits in the foreground.
+struct StartedContainer: ~Copyable {
+    let state: ContainerState
+    let pid: pid_t
+    let pidfd: Pidfd
+    let terminal: CInt?
+}
+
+/// Written beside and renamed, so that nobody reads half a number.
+func writePidFile(_ path: String, _ pid: pid_t) throws(RuntimeError) {
+    try launching("write pid file") { () throws(SystemError) in
+        let parts = path.split(separator: "/", omittingEmptySubsequences: false)
+        let temporary = (parts.dropLast() + [".\(parts.last ?? "")"]).joined(separator: "/")
+        let file = try openAt(AT_FDCWD, temporary, O_WRONLY | O_CREAT | O_TRUNC, mode: 0o666)
+        try writeAll(file.raw, Array("\(pid)".utf8), name: temporary)
+        try system("rename \(temporary)") { rename(temporary, path) }
+    }
+}

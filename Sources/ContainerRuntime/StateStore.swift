@@ -1,0 +1,208 @@
+import FoundationEssentials
+import Glibc
+import LinuxSystem
+import OCISpec
+
+/// The containers of one `--root`: a directory for each, with `state.json`, `config.json` and, until start, `exec.fifo`.
+///
+/// `state.json` is only ever replaced as a whole, so readers need no lock. A command that changes a container holds
+/// its ``ContainerDirectory``, which is a lock against every other such command.
+package struct StateStore: Sendable {
+    package let root: String
+
+    package init(root: String) { self.root = root }
+
+    /// Where runc would look under its own name: `/run/stasis`, or the user's runtime directory.
+    package static func defaultRoot(environment: (String) -> String?) -> String {
+        if geteuid() != 0, let directory = environment("XDG_RUNTIME_DIR"), !directory.isEmpty {
+            return directory + "/stasis"
+        }
+        return "/run/stasis"
+    }
+
+    package func path(_ id: String) -> String { "\(root)/\(id)" }
+
+    package func fifoPath(_ id: String) -> String { "\(root)/\(id)/exec.fifo" }
+
+    /// `[\w+\-.]+`, but no directory's own name.
+    package static func validate(_ id: String) throws(RuntimeError) {
+        let letters = id.utf8.allSatisfy { byte in
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"): true
+            case UInt8(ascii: "0")...UInt8(ascii: "9"): true
+            case UInt8(ascii: "_"), UInt8(ascii: "+"), UInt8(ascii: "-"), UInt8(ascii: "."): true
+            default: false
+            }
+        }
+        guard letters, !id.isEmpty, id.utf8.count <= 255, id != ".", id != ".." else { throw .invalidID }
+    }
+
+    /// Claims the id. Nobody else can use it until the directory is removed again.
+    package func create(_ id: String) throws(RuntimeError) -> ContainerDirectory {
+        try Self.validate(id)
+        do throws(SystemError) {
+            try makeDirectories(root, mode: 0o700)
+            try system("mkdir \(path(id))") { mkdir(path(id), 0o711) }
+        } catch {
+            if error.errno == .fileExists { throw .alreadyExists }
+            throw RuntimeError("cannot create the container's state directory", because: error)
+        }
+        return try lock(id)
+    }
+
+    /// The container's directory, once no other command is changing it.
+    package func lock(_ id: String) throws(RuntimeError) -> ContainerDirectory {
+        try Self.validate(id)
+        do throws(SystemError) {
+            let directory = try openAt(AT_FDCWD, path(id), O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
+            try system("lock \(path(id))") { flock(directory.raw, LOCK_EX) }
+            // Whoever held the lock may have removed the container, and someone may have made it anew.
+            let held = try status(of: directory.raw)
+            let named = try status(path(id))
+            if held.st_ino != named.st_ino || held.st_dev != named.st_dev {
+                throw SystemError(.noSuchFileOrDirectory, id)
+            }
+            return ContainerDirectory(path: path(id), descriptor: directory)
+        } catch {
+            throw Self.missing(error)
+        }
+    }
+
+    /// The state of a container that was completely made.
+    package func load(_ id: String) throws(RuntimeError) -> ContainerState {
+        let state = try loadEvenHalfMade(id)
+        if state.initPid == 0 { throw .doesNotExist }
+        return state
+    }
+
+    /// For `delete --force`: also what a create that was killed left behind.
+    package func loadEvenHalfMade(_ id: String) throws(RuntimeError) -> ContainerState {
+        try Self.validate(id)
+        let text: [UInt8]
+        do {
+            text = try readFile("\(path(id))/state.json")
+        } catch {
+            throw Self.missing(error)
+        }
+        do {
+            return try decodeDocument(ContainerState.self, text, name: "\(path(id))/state.json")
+        } catch {
+            throw RuntimeError(error.description)
+        }
+    }
+
+    package func save(_ state: ContainerState) throws(RuntimeError) {
+        do {
+            let text = try JSONEncoder().encode(state)
+            try replaceFile("state.json", of: state.id, with: Array(text))
+        } catch {
+            throw RuntimeError("cannot save the container's state", because: error)
+        }
+    }
+
+    /// Freezes the configuration that the container was created from.
+    package func saveConfiguration(_ text: [UInt8], of id: String) throws(RuntimeError) {
+        do {
+            try replaceFile("config.json", of: id, with: text)
+        } catch {
+            throw RuntimeError("cannot save the container's configuration", because: error)
+        }
+    }
+
+    package func loadConfiguration(_ id: String) throws(RuntimeError) -> Spec {
+        let name = "\(path(id))/config.json"
+        do {
+            return try Spec.decode(try readFile(name), name: name)
+        } catch let error as SpecError {
+            throw RuntimeError(error.description)
+        } catch {
+            throw RuntimeError("cannot load the container's configuration", because: error)
+        }
+    }
+
+    /// Forgets the container. `state.json` goes first, so that a removal that is cut short leaves nothing listed.
+    package func remove(_ id: String) throws(RuntimeError) {
+        do throws(SystemError) {
+            for name in try ["state.json"] + directoryEntries(path(id)) {
+                do throws(SystemError) {
+                    try system("unlink \(path(id))/\(name)") { unlink("\(path(id))/\(name)") }
+                } catch  where error.errno == .noSuchFileOrDirectory {}
+            }
+            try system("rmdir \(path(id))") { rmdir(path(id)) }
+        } catch  where error.errno == .noSuchFileOrDirectory {
+        } catch {
+            throw RuntimeError("cannot remove the container's state", because: error)
+        }
+    }
+
+    /// Every container that was completely made, by id. Containers that vanish meanwhile are left out.
+    package func list() throws(RuntimeError) -> [ContainerState] {
+        let names: [String]
+        do throws(SystemError) {
+            names = try directoryEntries(root)
+        } catch {
+            if error.errno == .noSuchFileOrDirectory { return [] }
+            throw RuntimeError("cannot list containers", because: error)
+        }
+        var states: [ContainerState] = []
+        for name in names.sorted() {
+            do throws(RuntimeError) {
+                states.append(try load(name))
+            } catch {
+                continue
+            }
+        }
+        return states
+    }
+
+    private static func missing(_ error: SystemError) -> RuntimeError {
+        switch error.errno {
+        case .noSuchFileOrDirectory, .notDirectory: .doesNotExist
+        default: RuntimeError("cannot open the container's state", because: error)
+        }
+    }
+
+    private func replaceFile(_ name: String, of id: String, with bytes: [UInt8]) throws(SystemError) {
+        let target = "\(path(id))/\(name)"
+        let new = "\(path(id))/.\(name).\(getpid())"
+        try writeNewFile(new, bytes)
+        try system("rename \(new)") { rename(new, target) }
+    }
+
+    private func writeNewFile(_ path: String, _ bytes: [UInt8]) throws(SystemError) {
+        let file = try openAt(AT_FDCWD, path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, mode: 0o600)
+        try writeAll(file.raw, bytes, name: path)
+    }
+}
+
+/// mkdir -p: existing directories are kept as they are.
+package func makeDirectories(_ path: String, mode: mode_t) throws(SystemError) {
+    do throws(SystemError) {
+        try system("mkdir \(path)") { mkdir(path, mode) }
+    } catch {
+        if error.errno == .fileExists { return }
+        guard error.errno == .noSuchFileOrDirectory, let slash = path.lastIndex(of: "/"), slash > path.startIndex else {
+            throw error
+        }
+        try makeDirectories(String(path[..<slash]), mode: mode)
+        try makeDirectories(path, mode: mode)
+    }
+}
+
+/// A container's directory and the lock on it, given up when the value goes.
+///
+/// A child that the holder forks has a copy of the descriptor, which is why the lock is released by name: a close
+/// alone would leave the container locked for as long as its init lives. `run` must not hold one while it waits.
+package struct ContainerDirectory: ~Copyable, Sendable {
+    package let path: String
+    private let descriptor: OwnedDescriptor
+
+    init(path: String, descriptor: consuming OwnedDescriptor) {
+        self.path = path
+        self.descriptor = descriptor
+    }
+
+    deinit { flock(descriptor.raw, LOCK_UN) }
+
+    package var fifoPath: String { path + "/exec.fifo" }
+}

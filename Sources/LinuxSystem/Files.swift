@@ -1,0 +1,134 @@
+/// How ``openAt(_:_:_:mode:resolve:)`` may walk a path. openat2(2), kernel 5.6.
+public struct Resolve: OptionSet, Sendable {
+    public let rawValue: UInt64
+    public init(rawValue: UInt64) { self.rawValue = rawValue }
+    public static let noCrossMounts = Resolve(rawValue: UInt64(RESOLVE_NO_XDEV))
+    public static let noMagicLinks = Resolve(rawValue: UInt64(RESOLVE_NO_MAGICLINKS))
+    public static let noSymlinks = Resolve(rawValue: UInt64(RESOLVE_NO_SYMLINKS))
+    public static let beneath = Resolve(rawValue: UInt64(RESOLVE_BENEATH))
+    /// Treats the directory as the root: absolute links and `..` stay beneath it.
+    public static let inRoot = Resolve(rawValue: UInt64(RESOLVE_IN_ROOT))
+}
+
+/// Opens `path` relative to `directory` (`AT_FDCWD` for the working directory), always close-on-exec. openat2(2).
+public func openAt(
+    _ directory: CInt, _ path: String, _ flags: CInt, mode: mode_t = 0, resolve: Resolve = []
+) throws(SystemError) -> OwnedDescriptor {
+    var how = open_how(
+        flags: UInt64(UInt32(bitPattern: flags | O_CLOEXEC)), mode: UInt64(mode), resolve: resolve.rawValue)
+    let descriptor = try system("open \(path)") {
+        path.withCString { name in
+            withUnsafePointer(to: &how) { how in
+                clinux_syscall(
+                    Int(CLINUX_SYS_openat2), Int(directory), Int(bitPattern: name), Int(bitPattern: how),
+                    MemoryLayout<open_how>.size, 0, 0)
+            }
+        }
+    }
+    return OwnedDescriptor(CInt(descriptor))
+}
+
+/// Reads to the end of the file from the descriptor's position.
+///
+/// - Parameter limit: bytes that the file may have; more is `EFBIG`.
+public func readAll(_ descriptor: CInt, limit: Int = 64 << 20, name: String = "file") throws(SystemError) -> [UInt8] {
+    var bytes: [UInt8] = []
+    var chunk = 16 << 10
+    while true {
+        let start = bytes.count
+        bytes.append(contentsOf: repeatElement(0, count: chunk))
+        let count = try system("read \(name)") {
+            bytes.withUnsafeMutableBytes { read(descriptor, $0.baseAddress?.advanced(by: start), chunk) }
+        }
+        bytes.removeLast(chunk - count)
+        if count == 0 { return bytes }
+        if bytes.count > limit { throw SystemError(.fileTooLarge, "read \(name)") }
+        chunk = min(chunk * 2, 1 << 20)
+    }
+}
+
+/// The whole file at `path` beneath `directory`. For procfs and other small files.
+public func readFile(
+    at directory: CInt = AT_FDCWD, _ path: String, limit: Int = 64 << 20, resolve: Resolve = []
+) throws(SystemError) -> [UInt8] {
+    let file = try openAt(directory, path, O_RDONLY, resolve: resolve)
+    return try readAll(file.raw, limit: limit, name: path)
+}
+
+/// ``readFile(at:_:limit:resolve:)`` as text; bytes that are not UTF-8 are replaced.
+public func readText(at directory: CInt = AT_FDCWD, _ path: String) throws(SystemError) -> String {
+    String(decoding: try readFile(at: directory, path), as: UTF8.self)
+}
+
+/// Writes every byte. write(2), repeated after short writes.
+public func writeAll(_ descriptor: CInt, _ bytes: [UInt8], name: String = "file") throws(SystemError) {
+    var done = 0
+    while done < bytes.count {
+        done += try system("write \(name)") {
+            bytes.withUnsafeBytes { write(descriptor, $0.baseAddress?.advanced(by: done), bytes.count - done) }
+        }
+    }
+}
+
+/// Writes `text` to an existing file in one write(2), as procfs and cgroup files demand.
+public func writeControl(at directory: CInt = AT_FDCWD, _ path: String, _ text: String) throws(SystemError) {
+    let file = try openAt(directory, path, O_WRONLY)
+    let bytes = Array(text.utf8)
+    try system("write \(text) to \(path)") { bytes.withUnsafeBytes { write(file.raw, $0.baseAddress, bytes.count) } }
+}
+
+/// fstat(2).
+public func status(of descriptor: CInt) throws(SystemError) -> stat {
+    var status = stat()
+    try system("fstat of descriptor \(descriptor)") { fstat(descriptor, &status) }
+    return status
+}
+
+/// fstatat(2).
+public func status(at directory: CInt = AT_FDCWD, _ path: String, flags: CInt = 0) throws(SystemError) -> stat {
+    var status = stat()
+    try system("stat \(path)") { fstatat(directory, path, &status, flags) }
+    return status
+}
+
+/// The target of a symbolic link. readlinkat(2).
+public func linkTarget(at directory: CInt = AT_FDCWD, _ path: String) throws(SystemError) -> String {
+    var buffer = [UInt8](repeating: 0, count: Int(PATH_MAX))
+    let count = try system("readlink \(path)") {
+        path.withCString { name in buffer.withUnsafeMutableBytes { raw in
+            clinux_syscall(
+                Int(SYS_readlinkat), Int(directory), Int(bitPattern: name), Int(bitPattern: raw.baseAddress), raw.count,
+                0, 0)
+        } }
+    }
+    return String(decoding: buffer[..<count], as: UTF8.self)
+}
+
+/// The names in a directory, without `.` and `..`. The descriptor is not consumed.
+public func directoryEntries(at directory: CInt = AT_FDCWD, _ path: String) throws(SystemError) -> [String] {
+    let opened = try openAt(directory, path, O_RDONLY | O_DIRECTORY)
+    let raw = opened.release()
+    guard let stream = fdopendir(raw) else {
+        let error = SystemError(.current, "open directory \(path)")
+        close(raw)
+        throw error
+    }
+    defer { closedir(stream) }
+    var names: [String] = []
+    while let entry = readdir(stream) {
+        let name = withUnsafePointer(to: &entry.pointee.d_name) {
+            $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+        }
+        if name != "." && name != ".." { names.append(name) }
+    }
+    return names
+}
+
+extension stat {
+    public var isRegular: Bool { st_mode & UInt32(S_IFMT) == UInt32(S_IFREG) }
+    public var isDirectory: Bool { st_mode & UInt32(S_IFMT) == UInt32(S_IFDIR) }
+    public var isCharacterDevice: Bool { st_mode & UInt32(S_IFMT) == UInt32(S_IFCHR) }
+    public var isFIFO: Bool { st_mode & UInt32(S_IFMT) == UInt32(S_IFIFO) }
+    public var isSocket: Bool { st_mode & UInt32(S_IFMT) == UInt32(S_IFSOCK) }
+    public var isSymbolicLink: Bool { st_mode & UInt32(S_IFMT) == UInt32(S_IFLNK) }
+}

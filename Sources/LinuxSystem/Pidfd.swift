@@ -1,0 +1,62 @@
+/// A process by descriptor: its number cannot come to mean another one. pidfd_open(2), kernel 5.3.
+public struct Pidfd: ~Copyable, Sendable {
+    private let descriptor: OwnedDescriptor
+
+    public init(_ descriptor: consuming OwnedDescriptor) { self.descriptor = descriptor }
+
+    public init(pid: pid_t) throws(SystemError) {
+        descriptor = OwnedDescriptor(
+            CInt(try systemCall("pidfd_open of process \(pid)", Int(CLINUX_SYS_pidfd_open), Int(pid))))
+    }
+
+    public var raw: CInt { descriptor.raw }
+
+    /// How a process ended.
+    public enum Exit: Sendable, Equatable {
+        case exited(CInt)
+        case killed(signal: CInt)
+
+        /// As a shell reports it: 128 + signal when killed.
+        public var code: CInt {
+            switch self {
+            case .exited(let code): code
+            case .killed(let signal): 128 + signal
+            }
+        }
+    }
+
+    /// pidfd_send_signal(2), kernel 5.1.
+    public func send(_ signal: CInt) throws(SystemError) {
+        try systemCall("send signal \(signal)", Int(CLINUX_SYS_pidfd_send_signal), Int(raw), Int(signal))
+    }
+
+    /// Waits for the end of a child and takes its status. waitid(2) P_PIDFD, kernel 5.4.
+    public func wait() throws(SystemError) -> Exit {
+        var info = siginfo_t()
+        try system("wait for process") { waitid(idtype_t(UInt32(CLINUX_P_PIDFD)), id_t(raw), &info, WEXITED) }
+        return Exit(info)
+    }
+
+    /// Whether the process ends within `milliseconds`; it need not be a child. poll(2).
+    public func ends(within milliseconds: CInt) throws(SystemError) -> Bool {
+        var poll = pollfd(fd: raw, events: Int16(POLLIN), revents: 0)
+        return try system("poll process") { clinux_poll(&poll, 1, milliseconds) } > 0
+    }
+
+    /// The process's open file number `number`, as a descriptor here. pidfd_getfd(2), kernel 5.6.
+    public func descriptor(_ number: CInt) throws(SystemError) -> OwnedDescriptor {
+        OwnedDescriptor(
+            CInt(
+                try systemCall(
+                    "take descriptor \(number) of process", Int(CLINUX_SYS_pidfd_getfd), Int(raw), Int(number))))
+    }
+
+    public consuming func release() -> OwnedDescriptor { descriptor }
+}
+
+extension Pidfd.Exit {
+    init(_ info: siginfo_t) {
+        let status = clinux_siginfo_status(info)
+        self = info.si_code == CInt(CLINUX_CLD_EXITED) ? .exited(status) : .killed(signal: status)
+    }
+}

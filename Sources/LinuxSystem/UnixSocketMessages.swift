@@ -1,0 +1,130 @@
+/// Two descriptors that belong together; each can be given away by itself.
+@frozen public struct DescriptorPair: ~Copyable, Sendable {
+    public let first: OwnedDescriptor
+    public let second: OwnedDescriptor
+}
+
+/// A connected pair of unix sockets, close-on-exec. socketpair(2).
+public func socketPair(_ type: CInt) throws(SystemError) -> DescriptorPair {
+    var ends: (CInt, CInt) = (-1, -1)
+    try system("make socket pair") {
+        withUnsafeMutablePointer(to: &ends) {
+            $0.withMemoryRebound(to: CInt.self, capacity: 2) {
+                CInt(
+                    clinux_syscall(
+                        Int(SYS_socketpair), Int(AF_UNIX), Int(type | O_CLOEXEC), 0, Int(bitPattern: $0), 0, 0))
+            }
+        }
+    }
+    return DescriptorPair(first: OwnedDescriptor(ends.0), second: OwnedDescriptor(ends.1))
+}
+
+/// A pipe, close-on-exec: the first end is read, the second written. pipe2(2).
+public func makePipe() throws(SystemError) -> DescriptorPair {
+    var ends: (CInt, CInt) = (-1, -1)
+    try system("make pipe") {
+        withUnsafeMutablePointer(to: &ends) {
+            clinux_syscall(Int(SYS_pipe2), Int(bitPattern: $0), Int(O_CLOEXEC), 0, 0, 0, 0)
+        }
+    }
+    return DescriptorPair(first: OwnedDescriptor(ends.0), second: OwnedDescriptor(ends.1))
+}
+
+/// Connects to the unix stream socket at `path`. unix(7).
+public func connectUnixSocket(_ path: String, type: CInt = 1) throws(SystemError) -> OwnedDescriptor {
+    let socket = OwnedDescriptor(
+        CInt(try systemCall("make socket", Int(SYS_socket), Int(AF_UNIX), Int(type | O_CLOEXEC), 0)))
+    var address = sockaddr_un()
+    address.sun_family = sa_family_t(AF_UNIX)
+    let bytes = Array(path.utf8)
+    guard bytes.count < MemoryLayout.size(ofValue: address.sun_path) else {
+        throw SystemError(.fileNameTooLong, "connect to \(path)")
+    }
+    withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
+    try system("connect to \(path)") {
+        withUnsafePointer(to: &address) {
+            clinux_syscall(
+                Int(SYS_connect), Int(socket.raw), Int(bitPattern: $0), MemoryLayout<sockaddr_un>.size, 0, 0, 0)
+        }
+    }
+    return socket
+}
+
+/// Sends `bytes` and copies of `descriptors` in one message. sendmsg(2), SCM_RIGHTS.
+public func sendMessage(_ socket: CInt, _ bytes: [UInt8], descriptors: [CInt] = []) throws(SystemError) {
+    var bytes = bytes
+    var control = [UInt8](repeating: 0, count: clinux_cmsg_space(descriptors.count * 4))
+    try system("send message") {
+        withMessage(&bytes, &control, useControl: !descriptors.isEmpty) { message in
+            if let header = clinux_cmsg_first(message) {
+                header.pointee.cmsg_len = clinux_cmsg_len(descriptors.count * 4)
+                header.pointee.cmsg_level = SOL_SOCKET
+                header.pointee.cmsg_type = 1
+                let data = UnsafeMutableRawPointer(clinux_cmsg_data(header))
+                descriptors.withUnsafeBytes { rights in
+                    UnsafeMutableRawBufferPointer(start: data, count: rights.count).copyMemory(from: rights)
+                }
+            }
+            return sendmsg(socket, message, CInt(MSG_NOSIGNAL))
+        }
+    }
+}
+
+/// One received message; its descriptors are close-on-exec and the caller's to close.
+public struct ReceivedMessage: Sendable {
+    public var bytes: [UInt8]
+    public var descriptors: [CInt]
+    /// More than there was room for.
+    public var truncated: Bool
+}
+
+/// Waits for one message. Empty bytes mean the other end is closed. recvmsg(2).
+public func receiveMessage(
+    _ socket: CInt, limit: Int, descriptors: Int = 0
+) throws(SystemError) -> ReceivedMessage {
+    var bytes = [UInt8](repeating: 0, count: limit)
+    var control = [UInt8](repeating: 0, count: clinux_cmsg_space(max(descriptors, 1) * 4))
+    var received: [CInt] = []
+    var flags: CInt = 0
+    let count = try system("receive message") {
+        withMessage(&bytes, &control, useControl: true) { message in
+            let cloexec: CInt = 0x4000_0000
+            let count = recvmsg(socket, message, cloexec)
+            flags = message.pointee.msg_flags
+            if count >= 0, let header = clinux_cmsg_first(message), header.pointee.cmsg_type == 1,
+                header.pointee.cmsg_level == SOL_SOCKET
+            {
+                let length = (Int(header.pointee.cmsg_len) - clinux_cmsg_len(0)) / 4
+                guard let data = UnsafeRawPointer(clinux_cmsg_data(header)) else { return count }
+                for index in 0..<length {
+                    received.append(data.loadUnaligned(fromByteOffset: index * 4, as: CInt.self))
+                }
+            }
+            return count
+        }
+    }
+    bytes.removeLast(limit - count)
+    let truncated = flags & CInt(MSG_TRUNC | MSG_CTRUNC) != 0
+    return ReceivedMessage(bytes: bytes, descriptors: received, truncated: truncated)
+}
+
+private func withMessage(
+    _ bytes: inout [UInt8], _ control: inout [UInt8], useControl: Bool,
+    _ body: (UnsafeMutablePointer<msghdr>) -> Int
+) -> Int {
+    bytes.withUnsafeMutableBytes { bytes in
+        control.withUnsafeMutableBytes { control in
+            var vector = iovec(iov_base: bytes.baseAddress, iov_len: bytes.count)
+            return withUnsafeMutablePointer(to: &vector) { vector in
+                var message = msghdr()
+                message.msg_iov = vector
+                message.msg_iovlen = 1
+                if useControl {
+                    message.msg_control = control.baseAddress
+                    message.msg_controllen = control.count
+                }
+                return withUnsafeMutablePointer(to: &message) { body($0) }
+            }
+        }
+    }
+}

@@ -1,0 +1,150 @@
+import LinuxSystem
+
+/// A seized thread that stands still, and what it needs to go on as if nothing had happened.
+///
+/// Numbered stories of what must survive an injection:
+/// 1. The thread slept in read(2). Its rax says −ERESTARTSYS; whoever changes registers and lets it go on leaks that
+///    number into the program. So the registers are put back, orig_rax included, in a stop where the kernel still looks
+///    at them: the last one is always an interrupt.
+/// 2. It slept in sigsuspend(2), and the signal arrives while the engine works. All signals are blocked meanwhile; with
+///    mask and registers put back the kernel delivers the signal and the call returns EINTR, as it must.
+/// 3. It was stopped by SIGSTOP. It stays seized without losing the stop, which takes hold again at the detach.
+/// 4. SIGSTOP arrives while the engine works. Nobody can block it: it is held back and sent again before the detach.
+/// 5. It stood in a restartable sequence (rseq). Any excursion aborts it, so it goes on at the abort handler.
+public final class TracedThread {
+    public let tid: pid_t
+    public let ptrace: Ptrace
+    /// Whether job control had the process stopped, and by which signal.
+    public let stoppedBy: CInt?
+    public private(set) var registers: user_regs_struct
+    public let signalMask: UInt64
+    public let rseq: clinux_ptrace_rseq_configuration
+    public private(set) lazy var extendedState: Result<[UInt8], TraceeError> = Result { () throws(TraceeError) in
+        try ptrace.extendedState()
+    }
+    private var heldBack: CInt?
+    private var isDisturbed = false
+
+    /// Takes over a thread that ``Ptrace/waitUntilInterrupted()`` has brought to its stop.
+    public init(stopped ptrace: Ptrace, by stop: Stop) throws(TraceeError) {
+        tid = ptrace.task
+        self.ptrace = ptrace
+        if case .groupStop(let signal) = stop { stoppedBy = signal } else { stoppedBy = nil }
+        registers = try ptrace.registers()
+        signalMask = try ptrace.signalMask()
+        rseq = try ptrace.restartableSequence()
+        try leaveRestartableSequence()
+    }
+
+    /// Story 5. struct rseq keeps the address of struct rseq_cs {version, flags, start, length, abort} at offset 8.
+    private func leaveRestartableSequence() throws(TraceeError) {
+        guard rseq.rseq_abi_pointer != 0 else { return }
+        let memory = TaskMemory(tid)
+        let section = try memory.value(RemoteAddress(rseq.rseq_abi_pointer) + 8, as: UInt64.self)
+        guard section != 0 else { return }
+        let start = try memory.value(RemoteAddress(section) + 8, as: UInt64.self)
+        let length = try memory.value(RemoteAddress(section) + 16, as: UInt64.self)
+        let abort = try memory.value(RemoteAddress(section) + 24, as: UInt64.self)
+        let position = UInt64(registers.rip)
+        guard position >= start, position - start < length else { return }
+        registers.rip = abort
+        isDisturbed = true
+    }
+
+    /// Blocks all signals, so that nothing but the engine moves the thread. ``settle()`` undoes it.
+    public func blockSignals() throws(TraceeError) {
+        isDisturbed = true
+        try ptrace.setSignalMask(UInt64.max)
+    }
+
+    /// Makes one system call in the thread by two stops of ptrace's: for the few calls before and after the agent.
+    ///
+    /// - Parameter instruction: where the task's memory holds a `syscall` instruction.
+    /// - Returns: the kernel's result, −errno on failure.
+    public func call(
+        _ number: Int, _ arguments: [UInt64], at instruction: RemoteAddress
+    ) throws(TraceeError) -> Int {
+        var injected = registers
+        injected.rip = instruction.raw
+        injected.rax = UInt64(number)
+        injected.orig_rax = UInt64.max
+        injected.rdi = arguments.count > 0 ? arguments[0] : 0
+        injected.rsi = arguments.count > 1 ? arguments[1] : 0
+        injected.rdx = arguments.count > 2 ? arguments[2] : 0
+        injected.r10 = arguments.count > 3 ? arguments[3] : 0
+        injected.r8 = arguments.count > 4 ? arguments[4] : 0
+        injected.r9 = arguments.count > 5 ? arguments[5] : 0
+        try ptrace.setRegisters(injected)
+        try untilSystemCallStop()
+        try untilSystemCallStop()
+        return Int(Int64(bitPattern: UInt64(try ptrace.registers().rax)))
+    }
+
+    private func untilSystemCallStop() throws(TraceeError) {
+        while true {
+            try ptrace.resumeToSystemCall()
+            switch try ptrace.wait() {
+            case .systemCall: return
+            case .signal(let signal): heldBack = signal
+            case .interrupted, .groupStop, .cloned, .event: continue
+            case .exited, .killed: throw .gone(tid)
+            }
+        }
+    }
+
+    /// Lets the thread run agent code from `instruction` with the agent's registers.
+    public func run(from instruction: RemoteAddress, _ change: (inout user_regs_struct) -> Void) throws(TraceeError) {
+        var injected = registers
+        injected.rip = instruction.raw
+        injected.orig_rax = UInt64.max
+        change(&injected)
+        isDisturbed = true
+        try ptrace.setRegisters(injected)
+        try ptrace.resume()
+    }
+
+    /// Stops a thread that runs agent code.
+    public func stop() throws(TraceeError) {
+        try ptrace.interrupt()
+        while true {
+            switch try ptrace.wait() {
+            case .interrupted, .groupStop: return
+            case .signal(let signal):
+                heldBack = signal
+                try ptrace.resume()
+            case .systemCall, .cloned, .event: try ptrace.resume()
+            case .exited, .killed: throw .gone(tid)
+            }
+        }
+    }
+
+    /// Puts registers and mask back, from any ptrace stop. The thread still stands, but now as it stood at first.
+    public func settle() throws(TraceeError) {
+        guard isDisturbed else { return }
+        var harmless = registers
+        harmless.orig_rax = UInt64.max
+        try ptrace.setRegisters(harmless)
+        try ptrace.interrupt()
+        try ptrace.resume()
+        while true {
+            switch try ptrace.wait() {
+            case .interrupted, .groupStop:
+                try ptrace.setRegisters(registers)
+                try ptrace.setSignalMask(signalMask)
+                isDisturbed = false
+                return
+            case .signal(let signal):
+                heldBack = signal
+                try ptrace.resume()
+            case .systemCall, .cloned, .event: try ptrace.resume()
+            case .exited, .killed: throw .gone(tid)
+            }
+        }
+    }
+
+    /// Lets a settled thread go on by itself.
+    public func detach() throws(TraceeError) {
+        if let heldBack { kill(tid, heldBack) }
+        try ptrace.detach()
+    }
+}

@@ -1,0 +1,78 @@
+import Glibc
+import Testing
+
+extension Integration {
+    /// The image folder as other tools see it, and images that another tool wrote.
+    @Suite(.serialized, .enabled(if: Runtime.canCheckpoint))
+    struct Images {
+        /// Together these hold every kind of object.
+        static let programs = [
+            "memory", "threads", "process_tree", "signals", "credentials", "descriptors", "pipe", "eventfd", "epoll",
+            "timerfd", "signalfd", "unix_socketpair", "tcp_listen", "interval_timer",
+        ]
+
+        private func crit(_ arguments: String...) throws(Failure) -> Outcome {
+            try Command(["/usr/bin/python3", "/usr/bin/crit"] + arguments).run()
+        }
+
+        @Test("crit decodes every file", .timeLimit(.minutes(2)), arguments: programs)
+        func decode(program: String) throws {
+            try TestBed.use { bed in
+                let container = try bed.container(workload: program)
+                try container.run()
+                try container.waitUntilReady()
+                try container.checkpoint(to: "image")
+                let folder = container.imageFolder("image")
+                let images = Files.names(in: folder).filter { $0.hasSuffix(".img") && !$0.hasPrefix("pages-") }
+                #expect(images.contains("inventory.img") && images.contains("pstree.img"))
+                for path in images.map({ folder + "/" + $0 }) + [container.bundle.folder + "/stats-dump"] {
+                    let decoded = try crit("decode", "-i", path)
+                    #expect(decoded.status == 0, "\(decoded)")
+                    let content = try JSONValue(parsing: decoded.output)
+                    #expect(content["magic"].string != nil && !content["entries"].elements.isEmpty, "\(path)")
+                }
+                for view in ["ps", "fds", "mems", "rss"] {
+                    let shown = try crit("x", folder, view)
+                    #expect(shown.status == 0 && !shown.output.isEmpty, "\(shown)")
+                }
+            }
+        }
+
+        @Test("only the owner can read an image folder, and it is flat", .timeLimit(.minutes(1)))
+        func shape() throws {
+            try TestBed.use { bed in
+                let container = try bed.container(workload: "counter")
+                try container.run()
+                try container.waitUntilReady()
+                try container.checkpoint(to: "image")
+                let folder = container.imageFolder("image")
+                for name in Files.names(in: folder) {
+                    #expect(try Files.mode(of: folder + "/" + name) == S_IFREG | 0o600, "\(name)")
+                }
+                let work = Files.names(in: container.bundle.folder)
+                #expect(work.contains("dump.log") && work.contains("stats-dump"), "\(work)")
+                try container.restore(from: "image")
+                let after = Files.names(in: container.bundle.folder)
+                #expect(after.contains("restore.log") && after.contains("stats-restore"), "\(after)")
+            }
+        }
+
+        private static let sample = Files.parent(of: Runtime.packageFolder) + "/shared/criu-images/samples/holder"
+
+        @Test("restores what CRIU dumped", .enabled(if: Files.exists(sample)), .timeLimit(.minutes(1)))
+        func criuSample() throws {
+            try TestBed.use { bed in
+                let bundle = Bundle(existing: bed.folder + "/holder")
+                try Files.makeFolder(bundle.rootfs)
+                try Files.copy(Self.sample + "/config.json", to: bundle.configPath)
+                try Command("tar", "-xzf", Self.sample + "/rootfs.tar.gz", "-C", bundle.rootfs).run().succeeded()
+                try Command("cp", "-r", Self.sample + "/images", bundle.folder + "/image").run().succeeded()
+                let container = bed.add(bundle, id: bed.token + "-holder")
+                try container.restore(from: "image")
+                try bed.runtime.run("kill", container.id, "USR1").succeeded()
+                let verdict = try container.waitForFile("verdict") { $0.hasSuffix("PASS\n") || $0.hasSuffix("FAIL\n") }
+                #expect(verdict == "PASS\n")
+            }
+        }
+    }
+}

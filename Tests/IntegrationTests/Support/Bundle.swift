@@ -1,0 +1,79 @@
+import Glibc
+
+/// An OCI bundle in a test's folder.
+struct Bundle {
+    let folder: String
+    var rootfs: String { folder + "/rootfs" }
+    var configPath: String { folder + "/config.json" }
+
+    /// What the root file system holds.
+    enum Content {
+        /// Debian's static busybox and its links.
+        case busybox
+        /// A program of Tests/Workloads, as /workload.
+        case workload(String)
+        /// Programs of this machine with the libraries that `ldd` lists, at their own paths.
+        case programs([String])
+    }
+
+    /// Writes the root file system, and `spec`'s configuration with what every test changes in it.
+    init(folder: String, token: String, content: Content, arguments: [String], runtime: Runtime) throws(Failure) {
+        self.folder = folder
+        try Files.makeFolder(rootfs + "/state", mode: 0o777)
+        for name in ["proc", "dev", "sys", "tmp", "etc"] { try Files.makeFolder(rootfs + "/" + name) }
+        try Self.fill(rootfs, with: content)
+        var spec = runtime.command(["spec"])
+        spec.folder = folder
+        try spec.run().succeeded()
+        let profile = try JSONValue(
+            parsing: Files.text(of: Runtime.packageFolder + "/Tests/Workloads/seccomp.json") ?? "")
+        try edit { config in
+            config["process"]["terminal"] = false
+            config["process"]["args"] = .strings(arguments)
+            config["process"]["env"] = .array(
+                config["process"]["env"].elements + [.string("STASIS_TEST=\(token)"), "HOME=/state"])
+            config["root"]["readonly"] = false
+            config["hostname"] = "stasis-test"
+            config["linux"]["seccomp"] = profile
+        }
+    }
+
+    /// A bundle that is there already.
+    init(existing folder: String) {
+        self.folder = folder
+    }
+
+    func edit(_ change: (inout JSONValue) -> Void) throws(Failure) {
+        var config = try JSONValue(parsing: Files.text(of: configPath) ?? "")
+        change(&config)
+        try Files.write(try config.text(), to: configPath)
+    }
+
+    private static func fill(_ rootfs: String, with content: Content) throws(Failure) {
+        switch content {
+        case .busybox:
+            try Files.copy("/bin/busybox", to: rootfs + "/bin/busybox")
+            for name in try Command("/bin/busybox", "--list").run().succeeded().output.split(separator: "\n")
+            where name != "busybox" {
+                try check(symlink("/bin/busybox", rootfs + "/bin/\(name)"), "link \(name)")
+            }
+        case .workload(let name):
+            try Files.copy(try Workload.compiled(name), to: rootfs + "/workload")
+        case .programs(let paths):
+            for path in paths {
+                try Files.copy(Files.resolved(path), to: rootfs + path)
+                for library in try libraries(of: path) where !Files.exists(rootfs + library) {
+                    try Files.copy(library, to: rootfs + library)
+                }
+            }
+        }
+    }
+
+    private static func libraries(of program: String) throws(Failure) -> [String] {
+        let listed = try Command("ldd", program).run()
+        guard listed.status == 0 else { return [] }  // a static program has none
+        return listed.output.split(separator: "\n").compactMap { line in
+            line.split(whereSeparator: \.isWhitespace).first { $0.hasPrefix("/") }.map(String.init)
+        }
+    }
+}

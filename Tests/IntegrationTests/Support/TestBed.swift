@@ -1,0 +1,82 @@
+import Glibc
+import Synchronization
+
+/// A test's own corner of the machine: a folder, a runtime with its own state, and a token that marks all of it.
+final class TestBed {
+    let token: String
+    let folder: String
+    let runtime: Runtime
+    var leakCheck: LeakCheck { LeakCheck(token: token, stateFolder: runtime.stateFolder) }
+
+    private var containers: [Container] = []
+    private static let count = Mutex(0)
+
+    private init() throws(Failure) {
+        let number = Self.count.withLock { count in
+            count += 1
+            return count
+        }
+        token = "stasis-test-\(getpid())-\(number)"
+        folder = "/tmp/" + token
+        runtime = Runtime(executable: Runtime.executableUnderTest, stateFolder: folder + "/run")
+        try Files.makeFolder(folder)
+    }
+
+    /// Runs a test's body; whatever happens in it, nothing of it is left. What a passing body leaves is a failure.
+    static func use(_ body: (TestBed) throws -> Void) throws {
+        let bed = try TestBed()
+        defer { bed.clear() }
+        do {
+            try body(bed)
+        } catch {
+            throw Failure("\(error)\(bed.logs())")
+        }
+        for container in bed.containers { try container.delete() }
+        try bed.expectNoLeaks()
+    }
+
+    /// A container of this test; it does not run yet.
+    func container(_ content: Bundle.Content, arguments: [String]) throws(Failure) -> Container {
+        let id = "\(token)-c\(containers.count + 1)"
+        let bundle = try Bundle(
+            folder: "\(folder)/\(id)", token: token, content: content, arguments: arguments, runtime: runtime)
+        return add(bundle, id: id)
+    }
+
+    func container(workload name: String) throws(Failure) -> Container {
+        let container = try container(.workload(name), arguments: ["/workload"])
+        try Workload.adapt(container.bundle, to: name)
+        return container
+    }
+
+    func add(_ bundle: Bundle, id: String) -> Container {
+        let container = Container(id: id, bundle: bundle, runtime: runtime)
+        containers.append(container)
+        return container
+    }
+
+    /// Processes end and cgroups go a moment after the command that ended them.
+    func expectNoLeaks(within seconds: Double = 10) throws(Failure) {
+        guard until(seconds: seconds, { leakCheck.leaks().isEmpty }) else {
+            throw Failure("left behind: " + leakCheck.leaks().joined(separator: "; "))
+        }
+    }
+
+    /// The last lines that the engine and the containers logged: a failure's context.
+    private func logs() -> String {
+        let files = Files.names(in: folder).flatMap { name in
+            ["dump.log", "restore.log", "out.log"].map { "\(folder)/\(name)/\($0)" }
+        }
+        return files.compactMap { path in
+            guard let lines = Files.text(of: path)?.split(separator: "\n"), !lines.isEmpty else { return nil }
+            return "\n--- \(path)\n" + lines.suffix(8).joined(separator: "\n")
+        }.joined()
+    }
+
+    private func clear() {
+        leakCheck.sweep()
+        // Never remove files below a mount: they would be the machine's own.
+        guard leakCheck.mounts().isEmpty else { return }
+        _ = try? Command("rm", "-rf", "--one-file-system", folder).run()
+    }
+}

@@ -1,0 +1,53 @@
+import Testing
+
+extension Integration {
+    /// Each kernel object's program, before and after.
+    @Suite(.serialized)
+    struct Workloads {
+        @Test("runs and says PASS twice", .timeLimit(.minutes(2)), arguments: Workload.supported)
+        func uninterrupted(name: String) throws {
+            try TestBed.use { bed in
+                let container = try bed.container(workload: name)
+                try container.run()
+                try container.waitUntilReady()
+                try container.expectPass("first question")
+                try container.expectPass("second question")
+            }
+        }
+
+        @Test(
+            "survives two checkpoints", .enabled(if: Runtime.canCheckpoint), .timeLimit(.minutes(2)),
+            arguments: Workload.supported)
+        func checkpointAndRestore(name: String) throws {
+            try TestBed.use { bed in
+                let container = try bed.container(workload: name)
+                try container.run()
+                try container.waitUntilReady()
+                try container.expectPass("before the checkpoint")
+                for cycle in 1...2 {
+                    try container.checkpoint(to: "image\(cycle)")
+                    let left = bed.leakCheck.leaks()
+                    guard left.isEmpty else { throw Failure("the checkpoint left: \(left)") }
+                    if Workload.remark("dormant", in: name) != nil { _ = until(seconds: 2) { false } }
+                    try container.restore(from: "image\(cycle)")
+                    try container.expectPass("after restore \(cycle)")
+                }
+            }
+        }
+
+        @Test(
+            "goes on after a checkpoint that leaves it running", .enabled(if: Runtime.canCheckpoint),
+            .timeLimit(.minutes(2)), arguments: Workload.supported)
+        func leaveRunning(name: String) throws {
+            try TestBed.use { bed in
+                let container = try bed.container(workload: name)
+                try container.run()
+                try container.waitUntilReady()
+                for cycle in 1...2 {
+                    try container.checkpoint(to: "image\(cycle)", leaveRunning: true)
+                    try container.expectPass("after checkpoint \(cycle)")
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,78 @@
+import Testing
+
+@testable import OCISpec
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#endif
+
+@Suite struct SpecTests {
+    @Test func theStarterBundleLoadsAndIsValid() throws {
+        let spec = try Spec.decode(Array(Spec.starterText.utf8))
+        try spec.validate()
+        #expect(spec.process?.args == ["sh"])
+        #expect(spec.linux?.namespaces.map(\.type) == [.pid, .network, .ipc, .uts, .mount])
+        #expect(spec.linux?.resources?.devices == [DeviceCgroup(allow: false, access: "rwm")])
+    }
+
+    @Test func theRootlessStarterHasAUserNamespaceAndNoNetwork() throws {
+        let spec = try Spec.decode(Array(Spec.rootlessStarterText(uid: 1000, gid: 100).utf8))
+        try spec.validate()
+        #expect(spec.linux?.namespaces.map(\.type) == [.pid, .ipc, .uts, .mount, .user])
+        #expect(spec.linux?.uidMappings == [IDMapping(containerID: 0, hostID: 1000, size: 1)])
+        #expect(spec.linux?.gidMappings.first?.hostID == 100)
+        #expect(spec.linux?.resources == nil)
+        #expect(spec.mounts.first { $0.destination == "/sys" }?.options.first == "rbind")
+    }
+
+    @Test func encodingAndDecodingKeepsEverything() throws {
+        let spec = try Spec.decode(try example("good/spec-example"))
+        let text = try JSONEncoder().encode(spec)
+        #expect(try Spec.decode(Array(text)) == spec)
+    }
+
+    @Test func nullAndUnknownPropertiesAreNothing() throws {
+        let spec = try Spec.decode(
+            Array(#"{"ociVersion":"1.3.0","mounts":null,"linux":{"devices":null,"future":{}},"extra":[1]}"#.utf8))
+        #expect(spec.mounts.isEmpty)
+        #expect(spec.linux?.devices.isEmpty == true)
+    }
+
+    @Test func theLargestLimitIsKept() throws {
+        let spec = try Spec.decode(
+            Array(
+                #"""
+                {"ociVersion":"1.3.0","process":{"cwd":"/","rlimits":
+                [{"type":"RLIMIT_NOFILE","hard":18446744073709551615,"soft":0}]}}
+                """#.utf8))
+        #expect(spec.process?.rlimits.first?.hard == .max)
+    }
+
+    @Test(arguments: [
+        (#"{"linux":{"resources":{"memory":{"limit":"1"}}}}"#, "config.json: ociVersion: missing"),
+        (
+            #"{"ociVersion":"1.3.0","linux":{"resources":{"memory":{"limit":"1"}}}}"#,
+            "config.json: linux.resources.memory.limit: expected a number"
+        ),
+        (#"{"ociVersion":"1.3.0","mounts":[{},{}]}"#, "config.json: mounts[0].destination: missing"),
+        (#"{"ociVersion":"1.3.0","mounts":{}}"#, "config.json: mounts: expected an array"),
+        (
+            #"{"ociVersion":"1.3.0","root":{"path":"x","readonly":1}}"#,
+            "config.json: root.readonly: expected true or false"
+        ),
+        (#"{"ociVersion":"1.3.0","annotations":{"a":1}}"#, "config.json: annotations.a: expected a string"),
+        (
+            #"{"ociVersion":"1.3.0","linux":{"namespaces":[{"type":"pid"},{"type":"moon"}]}}"#,
+            "config.json: linux.namespaces[1].type: unknown value \"moon\""
+        ),
+        (
+            #"{"ociVersion":"1.3.0","process":{"cwd":"/","user":{"uid":-1}}}"#,
+            "config.json: process.user.uid: number out of range"
+        ),
+        (#"[]"#, "config.json: "),
+    ])
+    func errorsNameTheField(text: String, message: String) {
+        let error = #expect(throws: SpecError.self) { try Spec.decode(Array(text.utf8)) }
+        #expect(error?.description.hasPrefix(message) == true, "\(error?.description ?? "none")")
+    }
+}
