@@ -56,6 +56,8 @@ let package = Package(
         .testTarget(name: "CgroupsTests", dependencies: ["Cgroups"], swiftSettings: strict),
         .testTarget(
             name: "CheckpointImagesTests", dependencies: ["CheckpointImages", "LinuxSystem"], swiftSettings: strict),
+        .testTarget(
+            name: "ContainerRuntimeTests", dependencies: ["ContainerRuntime", "OCISpec"], swiftSettings: strict),
         .testTarget(name: "TraceeTests", dependencies: ["Tracee"], swiftSettings: strict),
         .testTarget(
             name: "CheckpointEngineTests", dependencies: ["CheckpointEngine", "CheckpointImages"],

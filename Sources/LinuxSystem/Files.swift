@@ -77,6 +77,20 @@ public func writeControl(at directory: CInt = AT_FDCWD, _ path: String, _ text: 
     try system("write \(text) to \(path)") { bytes.withUnsafeBytes { write(file.raw, $0.baseAddress, bytes.count) } }
 }
 
+/// Makes each of two files take the other's name, in one step. renameat2(2) RENAME_EXCHANGE, kernel 3.15.
+public func exchangeFiles(_ first: String, _ second: String) throws(SystemError) {
+    let exchange = 2
+    try system("exchange \(first) and \(second)") {
+        first.withCString { first in
+            second.withCString { second in
+                clinux_syscall(
+                    Int(SYS_renameat2), Int(AT_FDCWD), Int(bitPattern: first), Int(AT_FDCWD), Int(bitPattern: second),
+                    exchange, 0)
+            }
+        }
+    }
+}
+
 /// fstat(2).
 public func status(of descriptor: CInt) throws(SystemError) -> stat {
     var status = stat()

@@ -1,5 +1,3 @@
-import FoundationEssentials
-
 /// config.json: what a bundle asks for. runtime-spec 1.3, config.md; unknown properties are ignored.
 package struct Spec: Codable, Equatable, Sendable {
     package var ociVersion: String
@@ -40,7 +38,9 @@ package func decodeDocument<Document: Decodable>(
     _ type: Document.Type, _ text: [UInt8], name: String
 ) throws(SpecError) -> Document {
     do {
-        return try JSONDecoder().decode(type, from: Data(text))
+        return try Document(from: JSONTreeDecoder(try JSONValue(text)))
+    } catch let error as JSONSyntaxError {
+        throw SpecError("\(name): not valid JSON: \(error)")
     } catch let error as DecodingError {
         throw SpecError(error, document: name)
     } catch {
@@ -54,18 +54,19 @@ extension SpecError {
         case .keyNotFound(let key, let context):
             self.init("\(document): \(field(context.codingPath + [key])): missing")
         case .valueNotFound(_, let context):
-            self.init("\(document): \(field(context.codingPath)): missing")
+            self.init("\(place(document, context)): missing")
         case .typeMismatch(let type, let context):
-            self.init("\(document): \(field(context.codingPath)): expected \(noun(type))")
-        case .dataCorrupted(let context) where !context.codingPath.isEmpty:
-            self.init("\(document): \(field(context.codingPath)): \(reason(context.debugDescription))")
+            self.init("\(place(document, context)): expected \(noun(type))")
         case .dataCorrupted(let context):
-            let cause = (context.underlyingError as? CocoaError)?.userInfo["NSDebugDescription"] as? String
-            self.init("\(document): not valid JSON: \(cause ?? context.debugDescription)")
+            self.init("\(place(document, context)): \(reason(context.debugDescription))")
         @unknown default:
             self.init("\(document): \(error)")
         }
     }
+}
+
+private func place(_ document: String, _ context: DecodingError.Context) -> String {
+    context.codingPath.isEmpty ? document : "\(document): \(field(context.codingPath))"
 }
 
 /// `linux.resources.devices[2].access`.
@@ -89,11 +90,10 @@ private func noun(_ type: any Any.Type) -> String {
     }
 }
 
-/// The decoder's two common complaints, in the user's words instead of Swift's.
+/// What an enumeration says of a value that it does not have, in the user's words instead of Swift's.
 private func reason(_ description: String) -> String {
-    if let value = description.split(separator: "invalid String value ", maxSplits: 1).dropFirst().first {
-        return "unknown value \"\(value)\""
+    guard let value = description.split(separator: "invalid String value ", maxSplits: 1).dropFirst().first else {
+        return description
     }
-    if description.contains("does not fit") { return "number out of range" }
-    return description
+    return "unknown value \"\(value)\""
 }

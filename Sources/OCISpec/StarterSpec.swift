@@ -1,4 +1,6 @@
 /// The starter bundle of `spec`: byte for byte the text that runc writes, so that either runtime runs the other's.
+///
+/// Its version too: nothing in it is newer, and crun 1.8 refuses versions that it does not know.
 extension Spec {
     package static var starterText: String {
         starterText(
@@ -55,7 +57,7 @@ extension Spec {
     ) -> String {
         """
         {
-        	"ociVersion": "\(version)",
+        	"ociVersion": "1.0.2-dev",
         	"process": {
         		"terminal": true,
         		"user": {

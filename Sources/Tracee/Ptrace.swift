@@ -125,7 +125,7 @@ public struct Ptrace: Sendable {
         return configuration
     }
 
-    /// The seccomp filters, newest first, each with its flags. Linux 4.4, needs CAP_SYS_ADMIN.
+    /// The seccomp filters, oldest first, each with its flags. Linux 4.4, needs CAP_SYS_ADMIN.
     public func seccompFilters() throws(TraceeError) -> [(program: [UInt8], flags: UInt64)] {
         var filters: [(program: [UInt8], flags: UInt64)] = []
         while true {

@@ -76,7 +76,12 @@ extension user_regs_struct {
             switch restartBlock {
             case .restart: registers.rax = UInt64(SYS_restart_syscall)
             case .again:
-                // The kernel has written what is left of the time where the caller asked for it.
+                // The kernel has written what is left of the time where the caller asked for it. A call whose number
+                // is not known any more can only say that it was interrupted.
+                if number == SYS_restart_syscall {
+                    registers.rip = rip
+                    registers.rax = UInt64(bitPattern: Int64(-EINTR))
+                }
                 if number == SYS_nanosleep, rsi != 0 { registers.rdi = rsi }
                 if number == SYS_clock_nanosleep, r10 != 0 { registers.rdx = r10 }
             }

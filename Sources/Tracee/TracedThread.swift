@@ -51,6 +51,16 @@ public final class TracedThread {
         isDisturbed = true
     }
 
+    /// The registers with which a copy of this thread makes its interrupted call again.
+    public func registersForCopy() -> user_regs_struct {
+        guard registers.restartingCall == Int(SYS_restart_syscall),
+            let number = RestartedCall.number(of: registers, in: TaskMemory(tid))
+        else { return registers.rewound(restartBlock: .again) }
+        var original = registers
+        original.orig_rax = UInt64(number)
+        return original.rewound(restartBlock: .again)
+    }
+
     /// Blocks all signals, so that nothing but the engine moves the thread. ``settle()`` undoes it.
     public func blockSignals() throws(TraceeError) {
         isDisturbed = true

@@ -44,7 +44,7 @@ import Testing
             spec.process = process
             try spec.validate()
             Issue.record("\(name) was accepted")
-        } catch let error as SpecError {
+        } catch {
             #expect(error.description.hasPrefix(reason), "\(error)")
         }
     }
@@ -52,5 +52,5 @@ import Testing
 
 func example(_ name: String) throws -> [UInt8] {
     let folder = String(#filePath.prefix(upTo: #filePath.lastIndex(of: "/") ?? #filePath.endIndex))
-    return Array(try Data(contentsOf: URL(filePath: "\(folder)/Examples/\(name).json")))
+    return Array(try Data(contentsOf: URL(filePath: "\(folder)/../Examples/\(name).json")))
 }

@@ -67,9 +67,11 @@ import Testing
         ),
         (
             #"{"ociVersion":"1.3.0","process":{"cwd":"/","user":{"uid":-1}}}"#,
-            "config.json: process.user.uid: number out of range"
+            "config.json: process.user.uid: -1 is out of range"
         ),
-        (#"[]"#, "config.json: "),
+        (#"[]"#, "config.json: expected an object"),
+        (#"null"#, "config.json: missing"),
+        ("{\n\"ociVersion\" \"1.3.0\"}", "config.json: not valid JSON: expected a colon in line 2, column 14"),
     ])
     func errorsNameTheField(text: String, message: String) {
         let error = #expect(throws: SpecError.self) { try Spec.decode(Array(text.utf8)) }

@@ -7,7 +7,7 @@ done) &
 pipeline=$!
 sleep 100000 &
 job=$!
-sh -c '(exit 3) & echo $! >/state/zombie; exec sleep 100000' &
+sh -c '(sleep 0.3; exit 3) & echo $! >/state/zombie; exec sleep 100000' &
 parent=$!
 while [ ! -s /state/zombie ]; do sleep 0.01; done
 zombie=$(cat /state/zombie)
@@ -29,9 +29,10 @@ answer() {
     kill -0 "$pipeline" && kill -0 "$job" && kill -0 "$parent" || faults="$faults; a job is gone"
     [ "$(state_of "$zombie")" = Z ] || faults="$faults; the zombie is $(state_of "$zombie")"
     [ "$(parent_of "$zombie")" = "$parent" ] || faults="$faults; the zombie's parent is $(parent_of "$zombie")"
-    [ "$(jobs | grep -c Running)" = 3 ] || faults="$faults; jobs says $(jobs)"
+    jobs >/state/jobs   # not in $(...): a subshell has no jobs
+    [ "$(grep -c Running /state/jobs)" = 3 ] || faults="$faults; jobs says $(cat /state/jobs)"
     [ $$ = 1 ] || faults="$faults; the shell is $$"
-    if [ -n "$faults" ]; then echo "FAIL $question: ${faults#; }"; else echo "PASS $question"; fi >>/state/verdict
+    if [ -n "$faults" ]; then echo FAIL $question: ${faults#; }; else echo "PASS $question"; fi >>/state/verdict
 }
 
 trap answer USR1

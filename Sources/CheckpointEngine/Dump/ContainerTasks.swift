@@ -129,7 +129,8 @@ final class ContainerTasks {
     /// Ends every process of the container, first the first one: in a pid namespace of its own it takes the others along.
     func kill() {
         for process in processes where !process.isZombie { LinuxSystem.kill(process.hostPid, SIGKILL) }
-        for task in seized { _ = try? Ptrace(task).wait() }
+        // In whatever order they die: the first process of a pid namespace ends only after all the others are buried.
+        while waitpid(-1, nil, 0x4000_0000) > 0 || Errno.current == .interrupted {}
         processes = []
         seized = []
     }

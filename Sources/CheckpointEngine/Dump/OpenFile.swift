@@ -73,28 +73,12 @@ final class OpenFiles {
         }
         let id = newID()
         for kind in fileKinds {
-            guard let entry = try kind.capture(file, id: id, into: dump) else { continue }
+            guard var entry = try kind.capture(file, id: id, into: dump) else { continue }
+            entry.signalOwner = try SignalOwner.capture(file)
             entries.append(entry)
             known[identity, default: []].append((file.process.hostPid, file.number, entry))
             return entry
         }
         throw CheckpointError("\(file.link): this kind of file cannot be checkpointed yet")
     }
-}
-
-extension FownEntry {
-    /// Nobody asked for SIGIO; whoever did is refused, see ``refuseSignalOwner(_:)``.
-    static let none = FownEntry.with {
-        $0.uid = 0
-        $0.euid = 0
-        $0.signum = 0
-        $0.pidType = 0
-        $0.pid = 0
-    }
-}
-
-/// fcntl(2) F_SETOWN: the process that SIGIO would go to is not carried over yet, so nobody may have asked for it.
-func refuseSignalOwner(_ file: borrowing OpenFile) throws {
-    guard file.info.flags & 0o20000 != 0 else { return }
-    throw CheckpointError("\(file.link): signal-driven I/O (O_ASYNC) cannot be checkpointed yet")
 }

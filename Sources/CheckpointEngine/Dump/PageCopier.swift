@@ -114,29 +114,31 @@ final class PageCopier: @unchecked Sendable {
         case .memory(let task):
             var local = iovec(iov_base: buffer.baseAddress, iov_len: buffer.count)
             var remote = iovec(iov_base: UnsafeMutableRawPointer(bitPattern: UInt(piece.address)), iov_len: buffer.count)
-            let count = try withUnsafeMutablePointer(to: &local) { local throws(SystemError) in
-                try withUnsafeMutablePointer(to: &remote) { remote throws(SystemError) in
-                    try systemCall(
-                        "read memory of task \(task)", Int(SYS_process_vm_readv), Int(task), Int(bitPattern: local), 1,
-                        Int(bitPattern: remote), 1, 0)
+            let count = withUnsafeMutablePointer(to: &local) { local in
+                withUnsafeMutablePointer(to: &remote) { remote in
+                    clinux_syscall(
+                        Int(SYS_process_vm_readv), Int(task), Int(bitPattern: local), 1, Int(bitPattern: remote), 1, 0)
                 }
             }
-            guard count == buffer.count else {
-                throw CheckpointError("only \(count) of \(buffer.count) bytes of task \(task)'s memory could be read")
+            // Memory that the task itself may not read (PROT_NONE) is read through /proc, as a debugger would.
+            if count != buffer.count {
+                let memory = try openAt(AT_FDCWD, "/proc/\(task)/mem", O_RDONLY)
+                try read(memory.raw, at: piece.address, into: buffer)
             }
         case .file(let file):
-            var done = 0
-            while done < buffer.count {
-                let position = off_t(piece.address) + off_t(done)
-                let count = try system("read shared memory") {
-                    pread(file, buffer.baseAddress?.advanced(by: done), buffer.count - done, position)
-                }
-                guard count > 0 else {
-                    buffer[done...].initializeMemory(as: UInt8.self, repeating: 0)
-                    return
-                }
-                done += count
+            try read(file, at: piece.address, into: buffer)
+        }
+    }
+
+    private static func read(_ file: CInt, at address: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws {
+        var done = 0
+        while done < buffer.count {
+            let position = off_t(truncatingIfNeeded: address) + off_t(done)
+            let count = try system("read memory at \(String(address, radix: 16))") {
+                pread(file, buffer.baseAddress?.advanced(by: done), buffer.count - done, position)
             }
+            guard count > 0 else { throw CheckpointError("memory at \(String(address, radix: 16)) is not there any more") }
+            done += count
         }
     }
 }

@@ -59,9 +59,9 @@ enum EventPoll: FileKind {
         return OwnedDescriptor(CInt(try systemCall("epoll_create", Int(SYS_epoll_create1), Int(O_CLOEXEC))))
     }
 
-    /// Adds the registrations of `entry`, which is descriptor `number` in the task that runs the program.
-    static func register(_ entry: EventpollFileEntry, number: UInt32, in program: inout Program) {
-        for target in entry.tfd {
+    /// Adds registrations to the instance that is descriptor `number` in the task that runs the program.
+    static func register(_ targets: [EventpollTfdEntry], number: UInt32, in program: inout Program) {
+        for target in targets {
             // struct epoll_event is packed: 4 bytes of events, 8 of data.
             let event = withUnsafeBytes(of: target.events.littleEndian) { Array($0) }
                 + withUnsafeBytes(of: target.data.littleEndian) { Array($0) }

@@ -16,7 +16,7 @@ enum InternetSocket: FileKind {
             let name = proto == 17 ? "a UDP socket" : "an IP socket of protocol \(proto)"
             throw CheckpointError("\(file.link): \(name) cannot be checkpointed yet")
         }
-        try refuseSignalOwner(file)
+        try SignalOwner.refuseSignals(file)
         let state = try tcpInformation(socket)
         let local = try address(of: socket, family)
         guard state.isListening || state.isClosed else {

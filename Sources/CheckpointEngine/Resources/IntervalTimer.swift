@@ -29,10 +29,13 @@ enum IntervalTimer {
         }
     }
 
+    /// One that has just run out, with its signal still pending, has an interval and nothing left: the next round begins.
     static func recreate(_ timers: TaskTimersEntry, in program: inout Program) {
-        for (which, timer) in [timers.real, timers.virt, timers.prof].enumerated()
-        where timer.vsec != 0 || timer.vusec != 0 {
-            let setting = program.place(value: SIMD4<UInt64>(timer.isec, timer.iusec, timer.vsec, timer.vusec))
+        for (which, timer) in [timers.real, timers.virt, timers.prof].enumerated() {
+            let isOut = timer.vsec == 0 && timer.vusec == 0
+            let left = isOut ? (timer.isec, timer.iusec) : (timer.vsec, timer.vusec)
+            guard left != (0, 0) else { continue }
+            let setting = program.place(value: SIMD4<UInt64>(timer.isec, timer.iusec, left.0, left.1))
             program.call("setitimer \(which)", Int(SYS_setitimer), [UInt64(which), setting.raw, 0])
         }
     }

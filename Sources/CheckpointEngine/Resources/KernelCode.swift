@@ -24,16 +24,20 @@ enum KernelCode {
         for range in ranges {
             defer { offset += range.upperBound - range.lowerBound }
             guard range.lowerBound >= mapping.start, range.upperBound <= mapping.end else { continue }
+            // Before anything is allocated: the length is whatever the image says.
+            guard length <= KernelCode.size else { throw otherKernel(plan) }
             var bytes = [UInt8](repeating: 0, count: Int(range.upperBound - range.lowerBound))
             let position = off_t(offset)
             try system("read pages of the vdso") { bytes.withUnsafeMutableBytes { pread(file.descriptor.raw, $0.baseAddress, $0.count, position) } }
             let here = start.advanced(by: Int(range.lowerBound - mapping.start))
-            let isSame = length <= KernelCode.size && bytes.withUnsafeBytes { memcmp($0.baseAddress ?? here, here, $0.count) == 0 }
-            guard isSame else {
-                throw CheckpointError(
-                    "\(plan): was dumped under a kernel with another vdso than this one's; this cannot be restored yet")
-            }
+            let isSame = bytes.withUnsafeBytes { memcmp($0.baseAddress ?? here, here, $0.count) == 0 }
+            guard isSame else { throw otherKernel(plan) }
         }
+    }
+
+    private static func otherKernel(_ plan: ProcessPlan) -> CheckpointError {
+        CheckpointError(
+            "\(plan): was dumped under a kernel with another vdso than this one's; this cannot be restored yet")
     }
 
     /// Bytes of code that this kernel lends.

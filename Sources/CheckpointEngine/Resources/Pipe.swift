@@ -5,11 +5,7 @@ import LinuxSystem
 enum Pipe: FileKind {
     static func capture(_ file: borrowing OpenFile, id: UInt32, into dump: Dump) throws -> FileEntry? {
         guard file.status.isFIFO, file.link.hasPrefix("pipe:[") else { return nil }
-        // O_DIRECT: packets, whose bounds a copy of the bytes would lose.
-        guard file.info.flags & UInt32(CLINUX_O_DIRECT) == 0 else {
-            throw CheckpointError("\(file.link): a pipe in packet mode cannot be checkpointed yet")
-        }
-        try refuseSignalOwner(file)
+        try SignalOwner.refuseSignals(file)
         let inode = UInt32(truncatingIfNeeded: file.status.st_ino)
         var ends = dump.pipes[inode] ?? Ends(holder: file.process.description, number: file.number)
         var poll = pollfd(fd: file.descriptor.raw, events: 0, revents: 0)
@@ -23,6 +19,10 @@ enum Pipe: FileKind {
             ends.isCaptured = true
             let size = try system("size of pipe") { clinux_fcntl(file.descriptor.raw, CLINUX_F_GETPIPE_SZ, 0) }
             let bytes = try content(of: file.descriptor.raw, size: Int(size))
+            // The image format has no place for the bounds of packets.
+            guard bytes.isEmpty || file.info.flags & UInt32(CLINUX_O_DIRECT) == 0 else {
+                throw CheckpointError("\(file.link): packets in a pipe (O_DIRECT) cannot be checkpointed yet")
+            }
             let entry = PipeDataEntry.with {
                 $0.pipeID = inode
                 $0.bytes = UInt32(bytes.count)
@@ -103,11 +103,21 @@ enum Pipe: FileKind {
         let id = entry.pipe.pipeID
         if workshop.pipes[id] == nil { workshop.pipes[id] = try make(id, in: workshop) }
         guard let pipe = workshop.pipes[id] else { return nil }
-        // Opened anew through /proc, each entry has an open file with flags of its own.
         let wanted = CInt(bitPattern: entry.pipe.flags) & (O_ACCMODE | O_NONBLOCK)
         let access = wanted & O_ACCMODE
         let end = access == O_WRONLY ? pipe.writer : pipe.reader
-        return try openAt(AT_FDCWD, "/proc/self/fd/\(end)", wanted)
+        // As pipe2(2) made it, or opened through /proc, which always adds O_LARGEFILE: an open file of its own.
+        let isFirst = entry.pipe.flags & 0o100000 == 0
+        let opened = isFirst ? try original(end, flags: wanted) : try openAt(AT_FDCWD, "/proc/self/fd/\(end)", wanted)
+        if CInt(bitPattern: entry.pipe.flags) & CLINUX_O_DIRECT != 0 {
+            try system("packet mode of pipe \(id)") { clinux_fcntl(opened.raw, F_SETFL, Int(wanted | CLINUX_O_DIRECT)) }
+        }
+        return opened
+    }
+
+    private static func original(_ end: CInt, flags: CInt) throws -> OwnedDescriptor {
+        try system("flags of pipe") { clinux_fcntl(end, F_SETFL, Int(flags)) }
+        return OwnedDescriptor(try system("end of pipe") { clinux_fcntl(end, F_DUPFD_CLOEXEC, 0) })
     }
 
     private static func make(_ id: UInt32, in workshop: Workshop) throws -> (reader: CInt, writer: CInt) {

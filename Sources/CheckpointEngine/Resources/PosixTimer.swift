@@ -92,8 +92,10 @@ enum PosixTimer {
             let id = program.place(value: timer.itID)
             program.call(
                 "timer_create \(timer.itID)", Int(SYS_timer_create), [UInt64(timer.clockID), sigevent.raw, id.raw])
-            guard timer.vsec != 0 || timer.vnsec != 0 else { continue }
-            let setting = program.place(value: SIMD4<UInt64>(timer.isec, timer.insec, timer.vsec, timer.vnsec))
+            let isOut = timer.vsec == 0 && timer.vnsec == 0
+            let left = isOut ? (timer.isec, timer.insec) : (timer.vsec, timer.vnsec)
+            guard left != (0, 0) else { continue }
+            let setting = program.place(value: SIMD4<UInt64>(timer.isec, timer.insec, left.0, left.1))
             program.call(
                 "timer_settime \(timer.itID)", Int(SYS_timer_settime), [UInt64(timer.itID), 0, setting.raw, 0])
         }

@@ -95,7 +95,7 @@ enum ProcessAttributes {
 
     /// A change of credentials resets it, so it comes after them. 2 (root only) is what such a change has left already.
     static func recreateDumpable(_ mm: MmEntry, in program: inout Program) {
-        guard mm.hasDumpable, mm.dumpable < 2 else { return }
+        guard mm.hasDumpable, (0..<2).contains(mm.dumpable) else { return }
         program.call("prctl PR_SET_DUMPABLE", Int(SYS_prctl), [4, UInt64(mm.dumpable), 0, 0, 0])
     }
 }

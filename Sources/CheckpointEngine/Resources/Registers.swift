@@ -6,7 +6,7 @@ import Tracee
 /// that it is made again, or returns EINTR where a handler will run first.
 enum Registers {
     static func entry(_ thread: TracedThread, pendingHandler: Bool) -> UserX86RegsEntry {
-        var now = thread.registers.rewound(restartBlock: .again)
+        var now = thread.registersForCopy()
         // pause(2), sigsuspend(2) and their like end with EINTR when a handler runs; made again after the handler they
         // would wait for a second signal.
         if pendingHandler, thread.registers.restartingCall != nil, Int64(bitPattern: UInt64(thread.registers.rax)) == -514

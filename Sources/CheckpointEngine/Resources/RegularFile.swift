@@ -8,7 +8,7 @@ import LinuxSystem
 enum RegularFile: FileKind {
     static func capture(_ file: borrowing OpenFile, id: UInt32, into dump: Dump) throws -> FileEntry? {
         guard file.link.hasPrefix("/") else { return nil }
-        try refuseSignalOwner(file)
+        try SignalOwner.refuseSignals(file)
         if file.info.value("lock") != nil {
             throw CheckpointError("\(file.link): file locks cannot be checkpointed yet")
         }
@@ -90,8 +90,15 @@ enum RegularFile: FileKind {
                 "\(file.name): has \(status.st_size) bytes, but \(file.size) at the checkpoint: "
                     + "the rootfs is not the one that was checkpointed")
         }
-        let wanted = flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_NOCTTY | O_CLOEXEC | O_NOFOLLOW)
+        let wanted = flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_CLOEXEC)
         if wanted & CLINUX_O_PATH != 0 { return try place.duplicate() }
-        return try openAt(AT_FDCWD, "/proc/self/fd/\(place.raw)", wanted & ~O_DIRECTORY | O_NOCTTY)
+        if wanted & O_NOFOLLOW == 0 { return try openAt(AT_FDCWD, "/proc/self/fd/\(place.raw)", wanted | O_NOCTTY) }
+        // The flag stays with the open file, but the link in /proc could not be followed with it.
+        let opened = try openAt(workshop.root, file.name, wanted | O_NOCTTY, resolve: .inRoot)
+        let again = try LinuxSystem.status(of: opened.raw)
+        guard again.st_dev == status.st_dev, again.st_ino == status.st_ino else {
+            throw CheckpointError("\(file.name): was replaced while it was opened")
+        }
+        return opened
     }
 }

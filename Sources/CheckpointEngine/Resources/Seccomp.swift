@@ -11,7 +11,7 @@ enum Seccomp {
         guard mode != 1 else { throw CheckpointError("strict seccomp mode cannot be checkpointed yet") }
         guard mode == 2 else { return nil }
         var previous: UInt32?
-        for filter in try thread.ptrace.seccompFilters().reversed() {
+        for filter in try thread.ptrace.seccompFilters() {
             let entry = SeccompFilter.with {
                 $0.filter = .init(filter.program)
                 if let previous { $0.prev = previous }
@@ -30,15 +30,22 @@ enum Seccomp {
     /// A thread's filters, oldest first.
     static func chain(_ newest: UInt32?, in all: [SeccompFilter]) throws -> [SeccompFilter] {
         var chain: [SeccompFilter] = []
+        var length = 0
         var next = newest
         while let index = next {
             guard Int(index) < all.count, chain.count <= all.count else {
                 throw CheckpointError("seccomp.img: filter \(index) is not there, or the filters run in a circle")
             }
-            chain.insert(all[Int(index)], at: 0)
-            next = all[Int(index)].hasPrev ? all[Int(index)].prev : nil
+            let filter = all[Int(index)]
+            length += filter.filter.count
+            // What the kernel takes for one thread: MAX_INSNS_PER_PATH instructions of 8 bytes.
+            guard filter.filter.count >= 8, length <= 32_768 * 8 else {
+                throw CheckpointError("seccomp.img: filter \(index) is empty, or the filters are too long")
+            }
+            chain.append(filter)
+            next = filter.hasPrev ? filter.prev : nil
         }
-        return chain
+        return chain.reversed()
     }
 
     /// Installs the configuration's filter, then those of the program's own. The engine has filters suspended

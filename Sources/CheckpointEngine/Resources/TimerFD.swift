@@ -48,18 +48,20 @@ enum TimerFD: FileKind {
         let flags = timer.flags & UInt32(O_NONBLOCK) | UInt32(O_CLOEXEC)
         let made = OwnedDescriptor(
             CInt(try systemCall("timerfd_create", Int(SYS_timerfd_create), Int(timer.clockid), Int(flags))))
-        guard timer.vsec != 0 || timer.vnsec != 0 || timer.isec != 0 || timer.insec != 0 else { return made }
         guard timer.vnsec < 1_000_000_000, timer.insec < 1_000_000_000 else {
             throw CheckpointError("timerfd \(timer.id): a nanosecond part of \(max(timer.vnsec, timer.insec))")
         }
-        var setting = itimerspec()
-        setting.it_value = timespec(tv_sec: Int(clamping: timer.vsec), tv_nsec: Int(timer.vnsec))
-        setting.it_interval = timespec(tv_sec: Int(clamping: timer.isec), tv_nsec: Int(timer.insec))
-        // One that is about to end has nothing left but must not become a disarmed one.
-        if timer.vsec == 0 && timer.vnsec == 0 { setting.it_value.tv_nsec = 1 }
-        try withUnsafePointer(to: &setting) {
-            _ = try systemCall(
-                "timerfd_settime", Int(SYS_timerfd_settime), Int(made.raw), 0, Int(bitPattern: $0), 0)
+        // One that has run out has nothing left until its end is read: its next round begins now.
+        let isOut = timer.vsec == 0 && timer.vnsec == 0
+        let left = isOut ? (timer.isec, timer.insec) : (timer.vsec, timer.vnsec)
+        if left != (0, 0) {
+            var setting = itimerspec()
+            setting.it_value = timespec(tv_sec: Int(clamping: left.0), tv_nsec: Int(left.1))
+            setting.it_interval = timespec(tv_sec: Int(clamping: timer.isec), tv_nsec: Int(timer.insec))
+            try withUnsafePointer(to: &setting) {
+                _ = try systemCall(
+                    "timerfd_settime", Int(SYS_timerfd_settime), Int(made.raw), 0, Int(bitPattern: $0), 0)
+            }
         }
         if timer.ticks > 0 {
             // TFD_IOC_SET_TICKS, Linux 3.17.

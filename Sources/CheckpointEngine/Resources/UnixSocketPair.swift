@@ -8,7 +8,7 @@ enum UnixSocketPair: FileKind {
         guard file.status.isSocket else { return nil }
         let socket = file.descriptor.raw
         guard try SocketOptions.number(socket, SOL_SOCKET, SO_DOMAIN) == AF_UNIX else { return nil }
-        try refuseSignalOwner(file)
+        try SignalOwner.refuseSignals(file)
         let inode = UInt32(truncatingIfNeeded: file.status.st_ino)
         guard let told = try dump.unixSockets()[inode] else {
             throw CheckpointError("\(file.link): the kernel does not know this unix socket in the container's network")
@@ -23,7 +23,9 @@ enum UnixSocketPair: FileKind {
         let type = try SocketOptions.number(socket, SOL_SOCKET, SO_TYPE)
         var options = try SocketOptions.capture(socket)
         options.soPasscred = try SocketOptions.number(socket, SOL_SOCKET, SO_PASSCRED) != 0
-        try captureQueue(of: socket, id: id, isStream: type == CInt(1), link: file.link, into: dump)
+        // Of a stream, or where nothing more can come, an empty answer is the end; elsewhere it is an empty message.
+        let isEndless = type != 1 && told.shutdown & 1 == 0 && told.peer != 0
+        try captureQueue(of: socket, id: id, isEndless: isEndless, link: file.link, into: dump)
         dump.unixPeers[inode] = (told.peer, file.process.description, file.number)
         return FileEntry.with {
             $0.type = .unixsk
@@ -47,23 +49,29 @@ enum UnixSocketPair: FileKind {
 
     /// Copies the messages that wait in a socket without taking them. SO_PEEK_OFF: unix(7), Linux 3.4.
     private static func captureQueue(
-        of socket: CInt, id: UInt32, isStream: Bool, link: String, into dump: Dump
+        of socket: CInt, id: UInt32, isEndless: Bool, link: String, into dump: Dump
     ) throws {
         let before = try SocketOptions.number(socket, SOL_SOCKET, 42)
         try SocketOptions.set(socket, SOL_SOCKET, 42, 0)
         defer { try? SocketOptions.set(socket, SOL_SOCKET, 42, before) }
         var buffer = [UInt8](repeating: 0, count: 256 << 10)
         while true {
-            var flags: CInt = 0
+            var control = [UInt8](repeating: 0, count: 1024)
+            var controlLength = 0
             let count = buffer.withUnsafeMutableBytes { raw in
-                var vector = iovec(iov_base: raw.baseAddress, iov_len: raw.count)
-                return withUnsafeMutablePointer(to: &vector) { vector in
-                    var message = msghdr()
-                    message.msg_iov = vector
-                    message.msg_iovlen = 1
-                    let count = recvmsg(socket, &message, 0x42 | 0x20)  // MSG_PEEK | MSG_DONTWAIT | MSG_TRUNC
-                    flags = message.msg_flags
-                    return count
+                control.withUnsafeMutableBytes { control in
+                    var vector = iovec(iov_base: raw.baseAddress, iov_len: raw.count)
+                    return withUnsafeMutablePointer(to: &vector) { vector in
+                        var message = msghdr()
+                        message.msg_iov = vector
+                        message.msg_iovlen = 1
+                        message.msg_control = control.baseAddress
+                        message.msg_controllen = control.count
+                        // MSG_PEEK | MSG_DONTWAIT | MSG_TRUNC | MSG_CMSG_CLOEXEC
+                        let count = recvmsg(socket, &message, 0x4000_0062)
+                        controlLength = message.msg_controllen
+                        return count
+                    }
                 }
             }
             if count < 0 {
@@ -71,21 +79,41 @@ enum UnixSocketPair: FileKind {
                 if error == .resourceTemporarilyUnavailable || error == .connectionReset { return }
                 throw SystemError(error, "peek into \(link)")
             }
-            // MSG_CTRUNC: something besides bytes, for which no room was given: descriptors or credentials.
-            guard flags & 0x8 == 0 else {
+            guard !closeRights(control[..<controlLength]) else {
                 throw CheckpointError("\(link): descriptors on their way through a unix socket cannot be checkpointed yet")
             }
             guard count <= buffer.count else { throw CheckpointError("\(link): a message of \(count) bytes is too long") }
-            if count == 0 {
-                // The end of a stream; in other types possibly an empty message, which nothing tells from the end.
-                return
-            }
+            if count == 0 && !isEndless { return }
             let entry = SkPacketEntry.with {
                 $0.idFor = id
                 $0.length = UInt32(count)
             }
             dump.socketQueues.append(ImageRecord(entry, payload: buffer[..<count]))
         }
+    }
+
+    /// Closes the copies of descriptors that came along with a message that was only looked at.
+    ///
+    /// - Returns: whether there were any.
+    private static func closeRights(_ control: ArraySlice<UInt8>) -> Bool {
+        var rest = control
+        var found = false
+        // struct cmsghdr: length 8, level 4, type 4, data; SCM_RIGHTS is 1.
+        while rest.count >= 16 {
+            let header = Array(rest.prefix(16)).withUnsafeBytes {
+                (Int($0.loadUnaligned(as: UInt64.self)), $0.loadUnaligned(fromByteOffset: 12, as: Int32.self))
+            }
+            guard header.0 >= 16, header.0 <= rest.count else { break }
+            if header.1 == 1 {
+                found = true
+                for start in stride(from: 16, to: header.0 - 3, by: 4) {
+                    let bytes = Array(rest.dropFirst(start).prefix(4))
+                    close(bytes.withUnsafeBytes { $0.loadUnaligned(as: CInt.self) })
+                }
+            }
+            rest = rest.dropFirst((header.0 + 7) & ~7)
+        }
+        return found
     }
 
     /// Fails if a socket is connected to somebody outside the container.

@@ -232,8 +232,12 @@ struct Furnishing {
             }
         }
         for entry in plan.descriptors {
-            guard let file = workshop.entry(entry.id), file.hasEpfd else { continue }
-            try runner.add { EventPoll.register(file.epfd, number: entry.fd, in: &$0) }
+            guard let file = workshop.entry(entry.id) else { continue }
+            if let owner = file.signalOwner { try runner.add { SignalOwner.recreate(owner, number: entry.fd, in: &$0) } }
+            guard file.hasEpfd, workshop.registeredPolls.insert(entry.id).inserted else { continue }
+            for targets in Dressing.portions(file.epfd.tfd) {
+                try runner.add { EventPoll.register(targets, number: entry.fd, in: &$0) }
+            }
         }
         try runner.add { $0.call("close", Int(SYS_close), [UInt64(socket)]) }
     }

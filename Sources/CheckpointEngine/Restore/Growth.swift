@@ -26,7 +26,8 @@ struct Growth {
     mutating func run() throws {
         let birthSession = try ProcessStatus(first.stubs[0].tid).innerSession
         try grow(first, birthSession: birthSession)
-        for orphan in late { try adoptFromLivingSession(orphan) }
+        // Growing one may find others below it.
+        while !late.isEmpty { try adoptFromLivingSession(late.removeFirst()) }
         try makeGroups()
         try verify()
         try endZombies()
@@ -96,9 +97,15 @@ struct Growth {
     }
 
     private func clone(pids: [pid_t], from stub: Stub) throws -> [pid_t] {
-        var program = Program(area.main)
-        for pid in pids { TaskCreation.clone(pid, asThread: false, in: &program) }
-        let born = try stub.run(program, agent: area.base).born
+        var born: [pid_t] = []
+        // As many at once as a program has room for.
+        for batch in stride(from: 0, to: pids.count, by: 1000) {
+            var program = Program(area.main)
+            for pid in pids[batch..<min(batch + 1000, pids.count)] {
+                TaskCreation.clone(pid, asThread: false, in: &program)
+            }
+            born += try stub.run(program, agent: area.base).born
+        }
         guard born.count == pids.count else { throw CheckpointError("\(born.count) of \(pids.count) children were born") }
         return born
     }

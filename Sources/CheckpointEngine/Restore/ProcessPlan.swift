@@ -41,6 +41,7 @@ final class ProcessPlan: CustomStringConvertible {
             pagemap = nil
             descriptors = []
             directories = FsEntry()
+            try checkExitCode()
             return
         }
         threads = [pid] + (try entry.threads.map(id).filter { $0 != pid })
@@ -59,12 +60,37 @@ final class ProcessPlan: CustomStringConvertible {
         try check()
     }
 
+    /// A signal that does not end the process would leave it running without a life of its own.
+    private func checkExitCode() throws {
+        let signal = CInt(truncatingIfNeeded: task.exitCode & 0x7f)
+        let harmless = [SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH]
+        guard signal <= 64, !harmless.contains(signal), task.comm.utf8.count <= Self.nameLimit else {
+            throw CheckpointError("core-\(pid).img: no process ends with exit code \(task.exitCode)")
+        }
+    }
+
+    /// The kernel keeps 15 bytes; what is not UTF-8 takes three when it is replaced.
+    private static let nameLimit = 45
+
+    /// Numbers that decide how large a program becomes must not exceed what the kernel itself would keep.
+    private func checkThread(_ core: CoreEntry) throws {
+        // NGROUPS_MAX
+        guard core.threadCore.creds.groups.count <= 65_536, core.threadCore.comm.utf8.count <= Self.nameLimit else {
+            throw CheckpointError("\(self): its groups or its name are too many or too long")
+        }
+    }
+
     private func check() throws {
+        guard task.comm.utf8.count <= Self.nameLimit else {
+            throw CheckpointError("core-\(pid).img: a name of \(task.comm.utf8.count) bytes")
+        }
+        for core in cores { try checkThread(core) }
         var end: UInt64 = 0
         for mapping in mm.vmas {
             let isKernels = mapping.kind.contains(.vsyscall)
             guard mapping.start < mapping.end, mapping.start >= end, mapping.start % 4096 == 0, mapping.end % 4096 == 0,
-                isKernels || mapping.end <= 0x7fff_ffff_f000
+                isKernels ? mapping.start == 0xffff_ffff_ff60_0000 && mapping.length == 4096
+                    : mapping.end <= 0x7fff_ffff_f000
             else {
                 throw CheckpointError("mm-\(pid).img: a mapping at \(RemoteAddress(mapping.start)) is not possible")
             }
@@ -98,6 +124,7 @@ final class ProcessPlan: CustomStringConvertible {
             order.append(plan)
         }
         guard let first = order.first else { throw CheckpointError("pstree.img: no process in it") }
+        guard !first.isZombie else { throw CheckpointError("pstree.img: its first process has ended") }
         for plan in order.dropFirst() {
             guard let parent = plans[plan.parentPid], parent !== plan, !parent.isZombie else {
                 throw CheckpointError("pstree.img: task \(plan.pid) has no parent \(plan.parentPid)")
@@ -110,5 +137,13 @@ final class ProcessPlan: CustomStringConvertible {
     }
 
     /// This process and all below it, parents first.
-    var all: [ProcessPlan] { [self] + children.flatMap(\.all) }
+    var all: [ProcessPlan] {
+        var found: [ProcessPlan] = []
+        var next = [self]
+        while let plan = next.popLast() {
+            found.append(plan)
+            next += plan.children.reversed()
+        }
+        return found
+    }
 }

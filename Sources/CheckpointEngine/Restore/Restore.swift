@@ -79,6 +79,13 @@ package struct Restore {
         for stub in first.all.filter({ !$0.isZombie }).flatMap(\.stubs) { try stub.ptrace.detach() }
     }
 
+    /// Ends everything that ``prepare(in:streams:)`` has made, after a failure. The first process of a pid namespace is
+    /// dead only when this tracer has buried all the others.
+    package func abandon(_ process: pid_t) {
+        kill(process, SIGKILL)
+        while waitpid(-1, nil, 0x4000_0000) > 0 || Errno.current == .interrupted {}
+    }
+
     /// Puts the agent into the first process, where no dumped mapping will be, and everything else out of it.
     private func inject(_ root: Stub, spare: UInt64) throws -> InjectedArea {
         let state = try root.ptrace.extendedState()

@@ -68,19 +68,17 @@ package final class RestoreImages {
         var current: String?
         var isEscaped = false
         for character in text {
-            if var name = current {
+            if let name = current {
                 if isEscaped {
-                    name.append(character)
+                    current?.append(character)
                     isEscaped = false
-                    current = name
                 } else if character == "\\" {
                     isEscaped = true
                 } else if character == "\"" {
                     names.append(name)
                     current = nil
                 } else {
-                    name.append(character)
-                    current = name
+                    current?.append(character)
                 }
             } else if character == "\"" {
                 current = ""

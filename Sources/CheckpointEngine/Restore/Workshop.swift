@@ -14,6 +14,8 @@ final class Workshop {
 
     var pipes: [UInt32: (reader: CInt, writer: CInt)] = [:]
     var unixSockets: [UInt32: CInt] = [:]
+    /// Instances of epoll whose registrations are made: processes may share one.
+    var registeredPolls: Set<UInt32> = []
     private var made: [UInt32: CInt] = [:]
     private var kept: [CInt] = []
 

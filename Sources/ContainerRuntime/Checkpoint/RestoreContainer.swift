@@ -28,6 +28,7 @@ private func restore(
 ) throws(RuntimeError) -> StartedContainer {
     var request = try CreateRequest(
         id: id, stateRoot: options.stateRoot, bundle: options.bundle, firstProcess: .restored)
+    do { try request.spec.validate() } catch { throw RuntimeError("\(error)") }
     guard request.spec.process?.terminal != true else {
         throw RuntimeError("restore of container \(id) failed: a container with a terminal cannot be restored yet")
     }
@@ -65,6 +66,7 @@ private func restore(
                 }
             })
     } catch {
+        plan.abandon(staged.pid)
         throw staged.abandon(because: error)
     }
     return staged.settle()

@@ -7,10 +7,12 @@ import OCISpec
 package func createContainer(_ request: CreateRequest) throws(RuntimeError) -> StagedContainer {
     let creator = try ContainerCreator(request)
     let directory = try creator.store.create(request.id)
+    // Until it is made here, a cgroup of that name is somebody else's and must survive a failure.
+    var ownsCgroups = false
     do throws(RuntimeError) {
-        return try creator.create(directory)
+        return try creator.create(directory, &ownsCgroups)
     } catch {
-        throw creator.undo(after: error)
+        throw creator.undo(after: error, ownsCgroups)
     }
 }
 
@@ -26,6 +28,8 @@ struct ContainerCreator {
         self.request = request
         store = StateStore(root: request.stateRoot)
         try StateStore.validate(request.id)
+        // Claimed for certain later; but of all that is wrong with a second container of this id, this is to be said.
+        if (try? status(store.path(request.id))) != nil { throw .alreadyExists }
         let linux = request.spec.linux
         let namespaces = try NamespacePlan(linux?.namespaces ?? [])
         if namespaces.listed.contains(.user) { throw RuntimeError("user namespaces are not supported yet") }
@@ -44,8 +48,9 @@ struct ContainerCreator {
         }
     }
 
-    func create(_ directory: consuming ContainerDirectory) throws(RuntimeError) -> StagedContainer {
-        try store.saveConfiguration(request.configuration, of: request.id)
+    func create(
+        _ directory: consuming ContainerDirectory, _ ownsCgroups: inout Bool
+    ) throws(RuntimeError) -> StagedContainer {
         var state = newState()
         try store.save(state)
         let fifo = request.firstProcess == .command ? try makeFifo(directory.fifoPath) : nil
@@ -59,6 +64,7 @@ struct ContainerCreator {
             }
         }
         try grouping { () throws(CgroupError) in try cgroups.create() }
+        ownsCgroups = true
         let entry = try CgroupEntry(cgroups)
         let result = try launching { () throws(SystemError) in
             try BirthNamespaces.clone(
@@ -77,10 +83,12 @@ struct ContainerCreator {
             close(theirs)
             if let fifo { close(fifo) }
             do throws(RuntimeError) {
+                // The first process makes its mounts meanwhile.
+                try store.saveConfiguration(request.configuration, of: request.id)
+                try launching { () throws(SystemError) in try state.setInit(pid: pid) }
                 try within("unable to start container process") { () throws(RuntimeError) in
                     try bringUp(pid, pidfd, channel)
                 }
-                try launching { () throws(SystemError) in try state.setInit(pid: pid) }
                 let terminal = try launching { () throws(SystemError) in try console?.receiveTerminal() ?? nil }
                 return StagedContainer(
                     state: state, pid: pid, pidfd: pidfd, request: request, channel: channel, directory: directory,
@@ -94,13 +102,15 @@ struct ContainerCreator {
     }
 
     /// Takes back what was made for a container that did not come to be.
-    func undo(after error: RuntimeError) -> RuntimeError {
+    func undo(after error: RuntimeError, _ ownsCgroups: Bool) -> RuntimeError {
         var error = error
-        do {
-            try cgroups.killAll()
-            try cgroups.remove()
-        } catch let cleanUp {
-            error = error.followed(by: cleanUp)
+        if ownsCgroups {
+            do {
+                try cgroups.killAll()
+                try cgroups.remove()
+            } catch let cleanUp {
+                error = error.followed(by: cleanUp)
+            }
         }
         do {
             try store.remove(request.id)
@@ -115,7 +125,6 @@ struct ContainerCreator {
         _ pid: pid_t, _ pidfd: borrowing Pidfd, _ channel: borrowing InitChannel
     ) throws(RuntimeError) {
         let linux = request.spec.linux
-        // The first process makes its mounts meanwhile.
         try grouping { () throws(CgroupError) in try cgroups.apply(linux?.resources) }
         if let adjustment = setup?.process.oomScoreAdj {
             try launching { () throws(SystemError) in try writeControl("/proc/\(pid)/oom_score_adj", "\(adjustment)") }

@@ -31,7 +31,7 @@ struct ContainerInit: ~Copyable {
     }
 
     private func setUp() throws(RuntimeError) {
-        CallingProcess.setName("stasis:[mounts]")
+        CallingProcess.setName("stasis:mounts")
         try launching { () throws(SystemError) in
             try CallingProcess.setDumpable(false)
             try entry.join()
@@ -43,7 +43,7 @@ struct ContainerInit: ~Copyable {
             if namespaces.created.contains(.network) { try NetworkInterface("lo").bringUp() }
         }
         try enterRoot()
-        CallingProcess.setName("stasis:[setup]")
+        CallingProcess.setName("stasis:setup")
         try setSystemNames()
         try launching("replace /dev/null") { () throws(SystemError) in try reopenNull() }
         guard let setup else { return try becomeSleeper() }
@@ -126,7 +126,7 @@ struct ContainerInit: ~Copyable {
         let program = try setup.findProgram()
         let environment = setup.completedEnvironment()
         try channel.send(.ready)
-        CallingProcess.setName("stasis:[start]")
+        CallingProcess.setName("stasis:start")
         if let fifo {
             try launching { () throws(SystemError) in
                 // Nothing of the host stays open while the container waits, perhaps for days.
@@ -156,7 +156,7 @@ struct ContainerInit: ~Copyable {
 
     private func becomeSleeper() throws(RuntimeError) {
         try channel.send(.ready)
-        CallingProcess.setName("stasis:[restore]")
+        CallingProcess.setName("stasis:restore")
         request.signals?.restore()
         try launching { () throws(SystemError) in try CallingProcess.closeRange(3) }
         while true { pause() }

@@ -24,7 +24,7 @@ struct ExecInit: ~Copyable {
     }
 
     private func setUp() throws(RuntimeError) {
-        CallingProcess.setName("stasis:[exec]")
+        CallingProcess.setName("stasis:exec")
         try launching { () throws(SystemError) in
             try CallingProcess.setDumpable(false)
             try system("setsid") { setsid() }

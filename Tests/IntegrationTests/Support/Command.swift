@@ -13,6 +13,9 @@ struct Outcome: CustomStringConvertible {
             + (errors.isEmpty ? "" : ", complained: \(errors)")
     }
 
+    /// An error is one line, nothing more.
+    var isOneComplaint: Bool { !errors.isEmpty && !errors.contains("\n") }
+
     /// The outcome itself where the command succeeded.
     @discardableResult
     func succeeded() throws(Failure) -> Outcome {

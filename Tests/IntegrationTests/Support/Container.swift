@@ -101,7 +101,7 @@ final class Container {
     /// Checkpoints; without `leaveRunning` it makes sure that the container is gone.
     func checkpoint(to image: String, leaveRunning: Bool = false) throws(Failure) {
         let pid = try pid()
-        try checkpointCommand(to: image, leaveRunning: leaveRunning).run().succeeded()
+        try checkpointCommand(to: image, leaveRunning: leaveRunning).run(seconds: 30).succeeded()
         if leaveRunning {
             guard try status() == "running" else { throw Failure("\(id) does not run after --leave-running") }
             return
@@ -126,7 +126,7 @@ final class Container {
     func restore(from image: String) throws(Failure) {
         isDeleted = false
         let before = Files.text(of: bundle.folder + "/out.log") ?? ""
-        let outcome = try restoreCommand(from: image).run()
+        let outcome = try restoreCommand(from: image).run(seconds: 30)
         guard outcome.status == 0 else {
             let said = (Files.text(of: bundle.folder + "/out.log") ?? "").dropFirst(before.count)
             isDeleted = true

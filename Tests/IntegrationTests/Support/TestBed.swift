@@ -11,7 +11,17 @@ final class TestBed {
     private var containers: [Container] = []
     private static let count = Mutex(0)
 
+    private static let leftoversAreSwept: Bool = {
+        for name in Files.names(in: "/tmp") where name.hasPrefix("stasis-test-") {
+            let parts = name.split(separator: "-")
+            guard parts.count == 4, let pid = pid_t(parts[2]), !LeakCheck.lives(pid) else { continue }
+            clear("/tmp/" + name, LeakCheck(token: name, stateFolder: "/tmp/\(name)/run"))
+        }
+        return true
+    }()
+
     private init() throws(Failure) {
+        guard Self.leftoversAreSwept else { throw Failure("cannot sweep") }  // of test runs that were killed
         let number = Self.count.withLock { count in
             count += 1
             return count
@@ -25,7 +35,7 @@ final class TestBed {
     /// Runs a test's body; whatever happens in it, nothing of it is left. What a passing body leaves is a failure.
     static func use(_ body: (TestBed) throws -> Void) throws {
         let bed = try TestBed()
-        defer { bed.clear() }
+        defer { clear(bed.folder, bed.leakCheck) }
         do {
             try body(bed)
         } catch {
@@ -55,6 +65,15 @@ final class TestBed {
         return container
     }
 
+    /// Runs the body with an own small file system at a path.
+    func withTmpfs(at path: String, options: String, _ body: () throws -> Void) throws {
+        try Files.makeFolder(path)
+        let flags = options == "ro" ? UInt(MS_RDONLY) : 0
+        try check(mount("tmpfs", path, "tmpfs", flags, options == "ro" ? "" : options), "mount a tmpfs at \(path)")
+        defer { umount2(path, Int32(MNT_DETACH)) }
+        try body()
+    }
+
     /// Processes end and cgroups go a moment after the command that ended them.
     func expectNoLeaks(within seconds: Double = 10) throws(Failure) {
         guard until(seconds: seconds, { leakCheck.leaks().isEmpty }) else {
@@ -73,7 +92,7 @@ final class TestBed {
         }.joined()
     }
 
-    private func clear() {
+    private static func clear(_ folder: String, _ leakCheck: LeakCheck) {
         leakCheck.sweep()
         // Never remove files below a mount: they would be the machine's own.
         guard leakCheck.mounts().isEmpty else { return }

@@ -1,0 +1,146 @@
+import Glibc
+import Testing
+
+extension Integration {
+    /// A restore that fails says in one line why, and leaves nothing: no process, mount, cgroup or state.
+    @Suite(.serialized, .enabled(if: Runtime.canCheckpoint))
+    struct RestoreFaults {
+        enum Defect: String, CaseIterable {
+            case missing, empty, halved, flipped, lengthened
+
+            func apply(to bytes: [UInt8]) -> [UInt8]? {
+                switch self {
+                case .missing: return nil
+                case .empty: return []
+                case .halved: return Array(bytes[..<(bytes.count / 2)])
+                case .flipped:
+                    var changed = bytes
+                    changed[bytes.count / 2] ^= 0x10
+                    return changed
+                case .lengthened: return bytes + [0x2a]
+                }
+            }
+        }
+
+        private func checkpointed(_ content: String, in bed: TestBed) throws(Failure) -> Container {
+            let container = try bed.container(workload: content)
+            try container.run()
+            try container.waitUntilReady()
+            try container.checkpoint(to: "image")
+            return container
+        }
+
+        private func expectRefusal(_ container: Container, in bed: TestBed, from image: String, _ what: String) throws {
+            var command = container.restoreCommand(from: image)
+            command.output = nil
+            let outcome = try command.run()
+            #expect(outcome.status == 1 && outcome.isOneComplaint, "\(what): \(outcome)")
+            #expect(until(seconds: 5) { bed.leakCheck.leaks().isEmpty }, "\(what) left \(bed.leakCheck.leaks())")
+        }
+
+        @Test("an image file is damaged", .timeLimit(.minutes(4)), arguments: Defect.allCases)
+        func damaged(defect: Defect) throws {
+            try TestBed.use { bed in
+                let container = try checkpointed("unix_socketpair", in: bed)
+                let image = container.imageFolder("image")
+                for name in Files.names(in: image) where name.hasSuffix(".img") {
+                    let path = image + "/" + name
+                    let whole = try Files.bytes(of: path)
+                    if whole.isEmpty { continue }
+                    try check(unlink(path), "remove \(path)")
+                    if let damaged = defect.apply(to: whole) { try Files.write(damaged, to: path, mode: 0o600) }
+                    try expectRefusal(container, in: bed, from: "image", "\(name) \(defect.rawValue)")
+                    try Files.write(whole, to: path, mode: 0o600)
+                }
+                try container.restore(from: "image")
+                try container.expectPass("the image as it was")
+            }
+        }
+
+        @Test("there is no image", .timeLimit(.minutes(1)), arguments: ["nowhere", "empty", "file"])
+        func absent(kind: String) throws {
+            try TestBed.use { bed in
+                let container = try bed.container(workload: "counter")
+                if kind == "empty" { try Files.makeFolder(container.imageFolder(kind)) }
+                if kind == "file" { try Files.write("", to: container.imageFolder(kind)) }
+                try expectRefusal(container, in: bed, from: kind, kind)
+            }
+        }
+
+        enum WrongBundle: String, CaseIterable {
+            case noConfig, noRootfs, otherProgram, otherProgramOfSameSize, noPidNamespace, noFile
+        }
+
+        @Test("the bundle is another", .timeLimit(.minutes(1)), arguments: WrongBundle.allCases)
+        func wrongBundle(kind: WrongBundle) throws {
+            try TestBed.use { bed in
+                let container = try checkpointed("descriptors", in: bed)
+                let bundle = container.bundle
+                switch kind {
+                case .noConfig: try check(unlink(bundle.configPath), "remove the configuration")
+                case .noRootfs: try bundle.edit { $0["root"]["path"] = "elsewhere" }
+                case .otherProgram: try Files.copy("/bin/busybox", to: bundle.rootfs + "/workload")
+                case .otherProgramOfSameSize:
+                    // Another build of the program: the same length, and a build id that is not the dumped one's.
+                    var bytes = try Files.bytes(of: bundle.rootfs + "/workload")
+                    let name = Array("GNU\0".utf8)
+                    let ids = bytes.indices.dropLast(24).filter { Array(bytes[$0..<$0 + 4]) == name }
+                    for id in ids { bytes[id + 4] ^= 0xff }
+                    try Files.write(bytes, to: bundle.rootfs + "/workload", mode: 0o755)
+                case .noPidNamespace:
+                    try bundle.edit { config in
+                        let namespaces = config["linux"]["namespaces"].elements
+                        config["linux"]["namespaces"] = .array(namespaces.filter { $0["type"] != "pid" })
+                    }
+                case .noFile: try check(unlink(bundle.rootfs + "/state/log"), "remove /state/log")
+                }
+                try expectRefusal(container, in: bed, from: "image", kind.rawValue)
+            }
+        }
+
+        enum Narrow: String, CaseIterable {
+            case processes, numbers
+        }
+
+        @Test("the pid namespace is too small", .timeLimit(.minutes(1)), arguments: Narrow.allCases)
+        func smallPidNamespace(kind: Narrow) throws {
+            try TestBed.use { bed in
+                let container = try bed.container(workload: "process_tree")
+                let burn = "i=0; while [ $i -lt 400 ]; do (:); i=$((i + 1)); done; exec /workload"
+                try Files.copy("/bin/busybox", to: container.bundle.rootfs + "/bin/sh")
+                try container.bundle.edit { $0["process"]["args"] = ["/bin/sh", "-c", .string(burn)] }
+                try container.run()
+                try container.waitUntilReady()
+                try container.expectPass("with high process ids")
+                try container.checkpoint(to: "image")
+                let config = Files.text(of: container.bundle.configPath) ?? ""
+                try container.bundle.edit { config in
+                    switch kind {
+                    case .processes: config["linux"]["resources"]["pids"]["limit"] = 5
+                    case .numbers: config["linux"]["sysctl"]["kernel.pid_max"] = "350"
+                    }
+                }
+                try expectRefusal(container, in: bed, from: "image", kind.rawValue)
+                try Files.write(config, to: container.bundle.configPath)
+                try container.restore(from: "image")
+                try container.expectPass("with room for all")
+            }
+        }
+
+        @Test("a container of that name runs already", .timeLimit(.minutes(1)))
+        func twice() throws {
+            try TestBed.use { bed in
+                let container = try bed.container(workload: "counter")
+                try container.run()
+                try container.waitUntilReady()
+                try container.checkpoint(to: "image", leaveRunning: true)
+                var command = container.restoreCommand(from: "image")
+                command.output = nil
+                let outcome = try command.run()
+                #expect(outcome.status == 1 && outcome.isOneComplaint, "\(outcome)")
+                #expect(try container.status() == "running")
+                try container.expectPass("after the refused restore")
+            }
+        }
+    }
+}
