@@ -171,7 +171,8 @@ package struct StateStore: Sendable {
             try exchangeFiles(new, target)
         } catch {
             // There is no old one yet, or the file system cannot exchange.
-            return try system("rename \(new)") { rename(new, target) }
+            try system("rename \(new)") { rename(new, target) }
+            return
         }
         try system("unlink \(new)") { unlink(new) }
     }

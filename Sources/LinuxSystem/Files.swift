@@ -33,17 +33,13 @@ public func openAt(
 /// - Parameter limit: bytes that the file may have; more is `EFBIG`.
 public func readAll(_ descriptor: CInt, limit: Int = 64 << 20, name: String = "file") throws(SystemError) -> [UInt8] {
     var bytes: [UInt8] = []
-    var chunk = 16 << 10
+    let chunk = UnsafeMutableRawBufferPointer.allocate(byteCount: 64 << 10, alignment: 16)
+    defer { chunk.deallocate() }
     while true {
-        let start = bytes.count
-        bytes.append(contentsOf: repeatElement(0, count: chunk))
-        let count = try system("read \(name)") {
-            bytes.withUnsafeMutableBytes { read(descriptor, $0.baseAddress?.advanced(by: start), chunk) }
-        }
-        bytes.removeLast(chunk - count)
+        let count = try system("read \(name)") { read(descriptor, chunk.baseAddress, chunk.count) }
         if count == 0 { return bytes }
+        bytes.append(contentsOf: UnsafeRawBufferPointer(rebasing: chunk[..<count]))
         if bytes.count > limit { throw SystemError(.fileTooLarge, "read \(name)") }
-        chunk = min(chunk * 2, 1 << 20)
     }
 }
 

@@ -41,7 +41,7 @@ extension Integration {
         @Test("an image file is damaged", .timeLimit(.minutes(4)), arguments: Defect.allCases)
         func damaged(defect: Defect) throws {
             try TestBed.use { bed in
-                let container = try checkpointed("unix_socketpair", in: bed)
+                let container = try checkpointed("eventfd", in: bed)
                 let image = container.imageFolder("image")
                 for name in Files.names(in: image) where name.hasSuffix(".img") {
                     let path = image + "/" + name

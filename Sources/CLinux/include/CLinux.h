@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <link.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/fs.h>
@@ -138,6 +139,10 @@ static inline unsigned long clinux_pagemap_scan(void) { return CLINUX_PAGEMAP_SC
 #define CLINUX_PAGE_IS_PFNZERO (1 << 5)
 #define CLINUX_PAGE_IS_HUGE (1 << 6)
 #define CLINUX_PAGE_IS_GUARD (1 << 8)
+
+// Maps `file`, which holds what this static program was started from, where the program's own file is mapped. Pages that
+// the program has changed keep their contents. `pagemap` is its own /proc/self/pagemap. The one thread runs on meanwhile.
+int clinux_remap_executable(int file, int pagemap);
 
 // linux/ptrace.h: structures that sys/ptrace.h of this C library does not have.
 struct clinux_ptrace_rseq_configuration { uint64_t rseq_abi_pointer; uint32_t rseq_abi_size, signature, flags, pad; };

@@ -20,20 +20,19 @@ final class ContainerTasks {
     ///   - thaw: called once all tasks known so far are interrupted; see above.
     init(first: pid_t, members: () throws -> [pid_t], thaw: () throws -> Void) throws {
         do {
-            var thawed = false
-            while true {
-                let before = seized.count
+            // The last pass has met nothing new and nobody who just died, so what it saw stands still.
+            var isThawed = false
+            repeat {
+                sawChange = !isThawed
                 processes = []
-                try visit(first, parent: nil, isThawed: thawed)
-                if !thawed {
+                try visit(first, parent: nil, isThawed: isThawed)
+                if !isThawed {
                     try thaw()
-                    thawed = true
+                    isThawed = true
                     for task in waiting { try awaitStop(task) }
                     waiting = []
-                } else if seized.count == before {
-                    break
                 }
-            }
+            } while sawChange
             let inside = Set(processes.map(\.hostPid))
             for stranger in try members() where !inside.contains(stranger) {
                 throw CheckpointError(
@@ -47,6 +46,7 @@ final class ContainerTasks {
         }
     }
 
+    private var sawChange = false
     private var waiting: [pid_t] = []
     private var stops: [pid_t: Stop] = [:]
 
@@ -74,15 +74,21 @@ final class ContainerTasks {
             try Ptrace(task).seize(Self.options)
             try Ptrace(task).interrupt()
         } catch let error as SystemError where error.errno == .notPermitted {
-            let tracer = try ProcessStatus(task).tracer
+            guard let status = try? ProcessStatus(task), !status.isZombie else {
+                sawChange = true
+                return
+            }
+            let tracer = status.tracer
             // Created by a task that was seized already, and so traced from birth.
             guard tracer == getpid() else {
                 throw CheckpointError(
                     "\(process): \(tracer == 0 ? "the kernel does not let it be traced" : "is traced by process \(tracer) (\(commandName(tracer)))")")
             }
         } catch let error as SystemError where error.errno == .noSuchProcess {
+            sawChange = true
             return
         }
+        sawChange = true
         seized.insert(task)
         if isThawed { try awaitStop(task) } else { waiting.append(task) }
     }
@@ -92,6 +98,7 @@ final class ContainerTasks {
             stops[task] = try Ptrace(task).waitUntilInterrupted(milliseconds: 10_000)
         } catch {
             guard case .gone = error else { throw error }
+            sawChange = true
             seized.remove(task)
         }
     }

@@ -43,14 +43,19 @@ func memoryMap(of process: pid_t) throws -> [MemoryMapLine] {
 }
 
 /// VmFlags of each mapping, which only /proc/PID/smaps tells; dear, so never read while the process stands still.
+///
+/// Read byte by byte: the file has 24 lines for each mapping, of which two matter.
 func mappingFlags(of process: pid_t) throws -> [Range<UInt64>: Set<Substring>] {
     var flags: [Range<UInt64>: Set<Substring>] = [:]
     var current: Range<UInt64>?
-    for line in try readText("/proc/\(process)/smaps").split(separator: "\n") {
-        if line.hasPrefix("VmFlags:"), let range = current {
-            flags[range] = Set(line.dropFirst(8).split(separator: " "))
-        } else if let mapping = line.first.flatMap({ $0.isUppercase ? nil : MemoryMapLine(line) }) {
-            current = mapping.range
+    let text = try readFile("/proc/\(process)/smaps")
+    for line in text.split(separator: UInt8(ascii: "\n")) {
+        guard let first = line.first else { continue }
+        if first == UInt8(ascii: "V"), line.starts(with: "VmFlags:".utf8), let range = current {
+            let words = String(decoding: line.dropFirst(8), as: UTF8.self)
+            flags[range] = Set(words.split(separator: " "))
+        } else if first < UInt8(ascii: "A") || first > UInt8(ascii: "Z") {
+            current = MemoryMapLine(Substring(decoding: line, as: UTF8.self))?.range
         }
     }
     return flags

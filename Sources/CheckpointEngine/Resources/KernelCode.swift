@@ -10,39 +10,78 @@ enum KernelCode {
         program.call("arch_prctl ARCH_MAP_VDSO_64", Int(SYS_arch_prctl), [0x2003, address])
     }
 
-    /// Fails if the checkpoint comes from a kernel that lends other code: programs keep addresses into it.
+    /// Fails if this kernel lends code that the program could not go on with.
+    ///
+    /// Programs keep the addresses of its functions. Another build of the kernel does no harm as long as all of them are
+    /// where they were, and no thread stands inside of one.
     static func check(
         _ mapping: VmaEntry, _ ranges: [Range<UInt64>], in images: RestoreImages, _ plan: ProcessPlan
     ) throws {
-        guard let pagemap = plan.pagemap else { return }
-        let length = Int(clamping: mapping.length)
-        guard let start = UnsafeRawPointer(bitPattern: UInt(getauxval(33))) else {
-            throw CheckpointError("this kernel lends no code (vdso) to its processes")
-        }
+        let here = own
+        guard let pagemap = plan.pagemap, mapping.length == UInt64(here.count) else { throw otherKernel(plan) }
         let file = try images.directory.pages(of: pagemap)
-        var offset: UInt64 = 0
+        var dumped = [UInt8](repeating: 0, count: here.count)
+        var offset: off_t = 0
         for range in ranges {
-            defer { offset += range.upperBound - range.lowerBound }
+            defer { offset += off_t(range.upperBound - range.lowerBound) }
             guard range.lowerBound >= mapping.start, range.upperBound <= mapping.end else { continue }
-            // Before anything is allocated: the length is whatever the image says.
-            guard length <= KernelCode.size else { throw otherKernel(plan) }
-            var bytes = [UInt8](repeating: 0, count: Int(range.upperBound - range.lowerBound))
-            let position = off_t(offset)
-            try system("read pages of the vdso") { bytes.withUnsafeMutableBytes { pread(file.descriptor.raw, $0.baseAddress, $0.count, position) } }
-            let here = start.advanced(by: Int(range.lowerBound - mapping.start))
-            let isSame = bytes.withUnsafeBytes { memcmp($0.baseAddress ?? here, here, $0.count) == 0 }
-            guard isSame else { throw otherKernel(plan) }
+            let start = Int(range.lowerBound - mapping.start)
+            let length = Int(range.upperBound - range.lowerBound)
+            try system("read pages of the vdso") {
+                dumped.withUnsafeMutableBytes {
+                    pread(file.descriptor.raw, $0.baseAddress?.advanced(by: start), length, offset)
+                }
+            }
+        }
+        if dumped == here { return }
+        let isInside = plan.cores.contains { (mapping.start..<mapping.end).contains($0.threadInfo.gpregs.ip) }
+        guard let then = functions(dumped), let now = functions(here), then == now, !isInside else {
+            throw otherKernel(plan)
         }
     }
 
     private static func otherKernel(_ plan: ProcessPlan) -> CheckpointError {
         CheckpointError(
-            "\(plan): was dumped under a kernel with another vdso than this one's; this cannot be restored yet")
+            "\(plan): was dumped under a kernel that lends other code (vdso) than this one; this cannot be restored yet")
     }
 
-    /// Bytes of code that this kernel lends.
-    private static var size: Int {
+    /// The code that this kernel lends.
+    private static var own: [UInt8] {
         let line = (try? memoryMap(of: getpid()))?.first { $0.name == "[vdso]" }
-        return line.map { Int($0.end - $0.start) } ?? 0
+        guard let line, let start = UnsafeRawPointer(bitPattern: UInt(line.start)) else { return [] }
+        return Array(UnsafeRawBufferPointer(start: start, count: Int(line.end - line.start)))
+    }
+
+    /// The addresses of an ELF image's dynamic symbols by name, `nil` if it is none. elf(5).
+    private static func functions(_ image: [UInt8]) -> [String: UInt64]? {
+        func number<T: FixedWidthInteger>(_ offset: Int, _ type: T.Type) -> T? {
+            guard offset >= 0, offset <= image.count - T.bitWidth / 8 else { return nil }
+            return image.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: offset, as: T.self) }
+        }
+        /// Where a section begins and ends, and the number of the one that it refers to.
+        func section(_ index: Int, table: Int) -> (kind: UInt32, bytes: Range<Int>, link: Int)? {
+            let header = table + index * 64
+            guard let kind = number(header + 4, UInt32.self), let offset = number(header + 24, UInt64.self),
+                let size = number(header + 32, UInt64.self), let link = number(header + 40, UInt32.self),
+                offset <= UInt64(image.count), size <= UInt64(image.count) - offset
+            else { return nil }
+            return (kind, Int(offset)..<Int(offset + size), Int(link))
+        }
+        guard let table = number(40, UInt64.self), table < UInt64(image.count), let count = number(60, UInt16.self) else {
+            return nil
+        }
+        // SHT_DYNSYM is 11; each symbol has 24 bytes: name 4, info 1, other 1, section 2, value 8, size 8.
+        let sections = (0..<Int(count)).compactMap { section($0, table: Int(table)) }
+        guard let symbols = sections.first(where: { $0.kind == 11 }), let names = section(symbols.link, table: Int(table))
+        else { return nil }
+        var found: [String: UInt64] = [:]
+        for start in stride(from: symbols.bytes.lowerBound, to: symbols.bytes.upperBound - 23, by: 24) {
+            guard let name = number(start, UInt32.self), let value = number(start + 8, UInt64.self),
+                Int(name) < names.bytes.count
+            else { return nil }
+            let text = image[(names.bytes.lowerBound + Int(name))..<names.bytes.upperBound].prefix { $0 != 0 }
+            found[String(decoding: text, as: UTF8.self)] = value
+        }
+        return found.isEmpty ? nil : found
     }
 }

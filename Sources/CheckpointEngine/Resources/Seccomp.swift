@@ -37,8 +37,8 @@ enum Seccomp {
                 throw CheckpointError("seccomp.img: filter \(index) is not there, or the filters run in a circle")
             }
             let filter = all[Int(index)]
-            length += filter.filter.count
-            // What the kernel takes for one thread: MAX_INSNS_PER_PATH instructions of 8 bytes.
+            // What the kernel takes for one thread: MAX_INSNS_PER_PATH instructions of 8 bytes, 4 of them for each filter.
+            length += filter.filter.count + 32
             guard filter.filter.count >= 8, length <= 32_768 * 8 else {
                 throw CheckpointError("seccomp.img: filter \(index) is empty, or the filters are too long")
             }

@@ -44,7 +44,7 @@ struct Dressing {
                 if plan.task.hasRlimits { try ResourceLimits.recreate(plan.task.rlimits, in: &$0) }
                 PendingSignals.forgetChildren(in: &$0)
             }
-            for timers in Self.portions(plan.task.timers.posix) {
+            for timers in ProgramRunner.portions(plan.task.timers.posix) {
                 try runner.add { PosixTimer.recreate(timers, in: &$0) }
             }
         }
@@ -61,23 +61,18 @@ struct Dressing {
             ThreadState.recreateDeathSignal(state, in: &$0)
             if index == 0 { ProcessAttributes.recreateDumpable(plan.mm, in: &$0) }
         }
-        for signals in Self.portions(state.signalsP.signals) {
+        for signals in ProgramRunner.portions(state.signalsP.signals) {
             try runner.add {
                 try PendingSignals.recreate(
                     .with { $0.signals = signals }, process: plan.pid, thread: plan.threads[index], in: &$0)
             }
         }
-        for signals in index == 0 ? Self.portions(plan.task.signalsS.signals) : [] {
+        for signals in index == 0 ? ProgramRunner.portions(plan.task.signalsS.signals) : [] {
             try runner.add {
                 try PendingSignals.recreate(.with { $0.signals = signals }, process: plan.pid, thread: nil, in: &$0)
             }
         }
         try runner.flush()
-    }
-
-    /// A list that may be of any length, in parts that fit into what ``ProgramRunner/add(_:)`` always has room for.
-    static func portions<Element>(_ list: [Element]) -> [[Element]] {
-        stride(from: 0, to: list.count, by: 200).map { Array(list[$0..<min($0 + 200, list.count)]) }
     }
 
     /// The first thread's name may be in its process's entry only.

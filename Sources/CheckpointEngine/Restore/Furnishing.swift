@@ -235,7 +235,7 @@ struct Furnishing {
             guard let file = workshop.entry(entry.id) else { continue }
             if let owner = file.signalOwner { try runner.add { SignalOwner.recreate(owner, number: entry.fd, in: &$0) } }
             guard file.hasEpfd, workshop.registeredPolls.insert(entry.id).inserted else { continue }
-            for targets in Dressing.portions(file.epfd.tfd) {
+            for targets in ProgramRunner.portions(file.epfd.tfd) {
                 try runner.add { EventPoll.register(targets, number: entry.fd, in: &$0) }
             }
         }

@@ -19,6 +19,11 @@ struct ProgramRunner {
         try body(&program)
     }
 
+    /// A list of any length, in parts that ``add(_:)`` always has room for.
+    static func portions<Element>(_ list: [Element]) -> [[Element]] {
+        stride(from: 0, to: list.count, by: 200).map { Array(list[$0..<min($0 + 200, list.count)]) }
+    }
+
     /// Runs what was added.
     @discardableResult
     mutating func flush() throws -> Stub.Outcome {

