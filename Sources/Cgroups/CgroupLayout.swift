@@ -31,7 +31,7 @@ struct CgroupLayout: Equatable, Sendable {
         hierarchies = [:]
         for line in mountinfo.split(separator: "\n") {
             // Most lines are other file systems; looking for the type spares them the splitting.
-            guard line.contains(" - cgroup") else { continue }
+            guard mentionsCgroups(line) else { continue }
             let fields = line.split(separator: " ")
             guard let dash = fields.firstIndex(of: "-"), dash >= 6, fields.count > dash + 3 else { continue }
             let hierarchy = Hierarchy(mountPoint: unescape(fields[4]), mountedRoot: unescape(fields[3]))
@@ -62,6 +62,16 @@ private let controllers: Set<String> = [
     "blkio", "cpu", "cpuacct", "cpuset", "devices", "freezer", "hugetlb", "memory", "misc", "net_cls", "net_prio",
     "perf_event", "pids", "rdma",
 ]
+
+/// Whether ` - cgroup` is in a line. The library's search for a text in a text first sets up a table for it.
+private func mentionsCgroups(_ line: Substring) -> Bool {
+    var rest = line.utf8
+    while let dash = rest.firstIndex(of: UInt8(ascii: "-")) {
+        rest = rest[rest.index(after: dash)...]
+        if rest.starts(with: " cgroup".utf8) { return true }
+    }
+    return false
+}
 
 /// mountinfo writes blanks and backslashes as `\040`.
 private func unescape(_ field: Substring) -> String {

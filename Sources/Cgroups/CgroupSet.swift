@@ -83,7 +83,7 @@ private func clean(_ path: String) -> String {
         default: parts.append(part)
         }
     }
-    return parts.map { "/" + $0 }.joined()
+    return parts.reduce(into: "") { $0 += "/" + $1 }
 }
 
 // What a container's life needs of its cgroups.

@@ -37,6 +37,8 @@ struct CgroupV2: CgroupDriver {
 func killUnified(_ directory: String) throws(CgroupError) {
     do throws(SystemError) {
         let events = try openAt(AT_FDCWD, "\(directory)/cgroup.events", O_RDONLY)
+        // Nobody who could fork is left.
+        if try !readEvent("populated", events.raw) { return }
         do throws(SystemError) {
             try writeControl("\(directory)/cgroup.kill", "1")
         } catch  where error.errno == .noSuchFileOrDirectory {

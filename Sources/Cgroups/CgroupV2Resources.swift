@@ -3,6 +3,7 @@ import OCISpec
 
 extension CgroupV2 {
     func apply(_ resources: Resources) throws(CgroupError) {
+        try applyDevices(resources.devices)
         if let memory = resources.memory { try apply(memory) }
         if let cpu = resources.cpu { try apply(cpu) }
         if let limit = resources.pids?.limit, limit != 0 {
@@ -21,6 +22,16 @@ extension CgroupV2 {
                 throw CgroupError("linux.resources.unified.\(name): not the name of a cgroup file")
             }
             try files(String(name[..<dot])).set(name, value, field: "unified.\(name)")
+        }
+    }
+
+    private func applyDevices(_ configured: [DeviceCgroup]) throws(CgroupError) {
+        let filter = DeviceFilter(try DeviceRules(configured))
+        do throws(SystemError) {
+            let directory = try openAt(AT_FDCWD, path, O_RDONLY | O_DIRECTORY)
+            try DeviceProgram(filter.instructions).attach(to: directory.raw)
+        } catch {
+            throw CgroupError("linux.resources.devices: \(error)")
         }
     }
 

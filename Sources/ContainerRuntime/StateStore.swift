@@ -122,12 +122,13 @@ package struct StateStore: Sendable {
     /// Forgets the container. `state.json` goes first, so that a removal that is cut short leaves nothing listed.
     package func remove(_ id: String) throws(RuntimeError) {
         do throws(SystemError) {
-            for name in try ["state.json"] + directoryEntries(path(id)) {
-                do throws(SystemError) {
-                    try system("unlink \(path(id))/\(name)") { unlink("\(path(id))/\(name)") }
-                } catch  where error.errno == .noSuchFileOrDirectory {}
+            for name in ["state.json", "config.json"] { try removeFile(name, of: id) }
+            do throws(SystemError) {
+                try system("rmdir \(path(id))") { rmdir(path(id)) }
+            } catch  where error.errno == .directoryNotEmpty {
+                for name in try directoryEntries(path(id)) { try removeFile(name, of: id) }
+                try system("rmdir \(path(id))") { rmdir(path(id)) }
             }
-            try system("rmdir \(path(id))") { rmdir(path(id)) }
         } catch  where error.errno == .noSuchFileOrDirectory {
         } catch {
             throw RuntimeError("cannot remove the container's state", because: error)
@@ -159,6 +160,12 @@ package struct StateStore: Sendable {
         case .noSuchFileOrDirectory, .notDirectory: .doesNotExist
         default: RuntimeError("cannot open the container's state", because: error)
         }
+    }
+
+    private func removeFile(_ name: String, of id: String) throws(SystemError) {
+        do throws(SystemError) {
+            try system("unlink \(path(id))/\(name)") { unlink("\(path(id))/\(name)") }
+        } catch  where error.errno == .noSuchFileOrDirectory {}
     }
 
     private func replaceFile(_ name: String, of id: String, with bytes: [UInt8]) throws(SystemError) {

@@ -105,11 +105,14 @@ public func status(at directory: CInt = AT_FDCWD, _ path: String, flags: CInt = 
 public func linkTarget(at directory: CInt = AT_FDCWD, _ path: String) throws(SystemError) -> String {
     var buffer = [UInt8](repeating: 0, count: Int(PATH_MAX))
     let count = try system("readlink \(path)") {
-        path.withCString { name in buffer.withUnsafeMutableBytes { raw in
-            clinux_syscall(
-                Int(SYS_readlinkat), Int(directory), Int(bitPattern: name), Int(bitPattern: raw.baseAddress), raw.count,
-                0, 0)
-        } }
+        path.withCString { name in
+            buffer.withUnsafeMutableBytes { raw in
+                clinux_syscall(
+                    Int(SYS_readlinkat), Int(directory), Int(bitPattern: name), Int(bitPattern: raw.baseAddress),
+                    raw.count,
+                    0, 0)
+            }
+        }
     }
     return String(decoding: buffer[..<count], as: UTF8.self)
 }

@@ -25,9 +25,16 @@ public enum OwnExecutable {
     /// proc_pid_stat(5), from field 26 on; the name in field 2 may hold blanks.
     private static func currentLayout() throws(SystemError) -> clinux_prctl_mm_map {
         let text = try readFile("/proc/self/stat")
-        guard let name = text.lastIndex(of: UInt8(ascii: ")")) else { throw SystemError(.invalidArgument, "parse stat") }
-        let fields = text[(name + 2)...].split(separator: UInt8(ascii: " ")).map { digits in
-            digits.reduce(into: UInt64(0)) { $0 = $0 &* 10 &+ UInt64($1 &- UInt8(ascii: "0")) }
+        guard let name = text.lastIndex(of: UInt8(ascii: ")")) else {
+            throw SystemError(.invalidArgument, "parse stat")
+        }
+        var fields: [UInt64] = [0]
+        for byte in text[(name + 2)...] {
+            if byte == UInt8(ascii: " ") {
+                fields.append(0)
+            } else {
+                fields[fields.count - 1] = fields[fields.count - 1] &* 10 &+ UInt64(byte &- UInt8(ascii: "0"))
+            }
         }
         guard fields.count > 48 else { throw SystemError(.invalidArgument, "parse stat") }
         var map = clinux_prctl_mm_map()

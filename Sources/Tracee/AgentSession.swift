@@ -6,63 +6,76 @@ import LinuxSystem
 /// again and settles every thread. If the engine dies while the session lasts, the kernel detaches the threads, the
 /// agent reads the end of its socket and returns through the frames written here (`specs/engine.md`).
 public final class AgentSession {
+    /// Bytes of unused executable memory that a session begins in.
+    public static let caveSize = Bootstrap.size
+
     public let leader: TracedThread
     public let threads: [TracedThread]
     public let area: InjectedArea
     private let memory: TaskMemory
-    private let instruction: RemoteAddress
+    private let cave: RemoteAddress
     private var socket: CInt = -1
     private var remoteSocket: CInt = -1
-    private var isMapped = false
     private var isServing = false
     private var busyThreads: Set<Int> = []
 
     /// Puts the agent into the process whose first thread is `threads[0]`.
     ///
-    /// - Parameter instruction: where the process's memory holds a `syscall` instruction.
-    public init(threads: [TracedThread], instruction: RemoteAddress) throws(TraceeError) {
+    /// - Parameters:
+    ///   - cave: where the process has ``Bootstrap/size`` unused bytes of executable memory.
+    ///   - listener: in the process's network namespace.
+    public init(
+        threads: [TracedThread], cave: RemoteAddress, listener: AgentListener
+    ) throws(TraceeError) {
         self.threads = threads
+        self.cave = cave
         leader = threads[0]
         memory = TaskMemory(leader.tid)
-        self.instruction = instruction
-        let state = try leader.extendedState.get()
-        let probe = InjectedArea(base: RemoteAddress(0), lanes: threads.count, extendedStateSize: state.count)
-        try leader.blockSignals()
-        let mapped = try leader.call(
-            Int(SYS_mmap), [0, UInt64(probe.size), 7, 0x4022, UInt64.max, 0], at: instruction)
-        guard mapped > 0 || mapped < -4095 else {
-            try leader.settle()
-            throw .refused(leader.tid, call: "mmap of the agent's area", errno: Errno(rawValue: CInt(-mapped)))
-        }
+        let state = try leader.extendedState.get().count
+        let size = InjectedArea(base: RemoteAddress(0), lanes: threads.count, extendedStateSize: state).size
+        try memory.force(
+            cave, Bootstrap.bytes(registers: leader.registers, areaSize: size, address: listener.address))
+        try leader.run(from: cave, blockingSignals: false) { _ in }
+        let (connection, waiting) = try Self.meet(leader, listener, cave)
+        socket = connection
+        remoteSocket = CInt(truncatingIfNeeded: UInt64(waiting.r13))
         area = InjectedArea(
-            base: RemoteAddress(UInt64(bitPattern: Int64(mapped))), lanes: threads.count,
-            extendedStateSize: state.count)
-        isMapped = true
-        do throws(TraceeError) { try connect() } catch {
+            base: RemoteAddress(UInt64(waiting.r12)), lanes: threads.count, extendedStateSize: state)
+        do throws(TraceeError) { try serve() } catch {
             try? leave()
             throw error
         }
     }
 
-    /// Gives the agent a socket whose other end this process holds, and lets it serve.
-    private func connect() throws(TraceeError) {
-        try memory.write(area.base, Agent.code)
-        let pair = area.commandBuffer(0)
-        let made = try leader.call(
-            Int(SYS_socketpair), [UInt64(AF_UNIX), 5 | 0o2000000, 0, pair.raw], at: instruction)
-        guard made == 0 else {
-            throw .refused(leader.tid, call: "socketpair for the agent", errno: Errno(rawValue: CInt(-made)))
+    /// Waits until the bootstrap has everything and stands in its read.
+    private static func meet(
+        _ leader: TracedThread, _ listener: AgentListener, _ cave: RemoteAddress
+    ) throws(TraceeError) -> (connection: CInt, registers: user_regs_struct) {
+        let connection: CInt
+        do throws(SystemError) { connection = try listener.accept(from: leader.tid) } catch {
+            // It has failed and gone on by itself: what it holds now is its own again.
+            try leader.stop()
+            try leader.metAgain()
+            throw .failed(error)
         }
-        let ends = try memory.value(pair, as: SIMD2<Int32>.self)
-        remoteSocket = ends[0]
-        do throws(SystemError) {
-            let pidfd = OwnedDescriptor(
-                CInt(try systemCall("pidfd_open \(leader.tid)", Int(CLINUX_SYS_pidfd_open), Int(leader.tid))))
-            socket = CInt(
-                try systemCall(
-                    "pidfd_getfd from task \(leader.tid)", Int(CLINUX_SYS_pidfd_getfd), Int(pidfd.raw), Int(ends[1])))
-        } catch { throw .failed(error) }
-        _ = try leader.call(Int(SYS_close), [UInt64(ends[1])], at: instruction)
+        for _ in 0..<1000 {
+            try leader.stop()
+            let registers = try leader.ptrace.registers()
+            if UInt64(registers.rip) == (cave + Bootstrap.waiting).raw, registers.restartingCall == Int(SYS_read) {
+                return (connection, registers)
+            }
+            guard (cave.raw..<(cave + Bootstrap.size).raw).contains(UInt64(registers.rip)) else { break }
+            try leader.ptrace.resume()
+            usleep(10)
+        }
+        close(connection)
+        try leader.metAgain()
+        throw .unexpected(leader.tid, "gets no memory for the agent")
+    }
+
+    /// Writes agent and frame into the new memory, and lets the agent wait for commands.
+    private func serve() throws(TraceeError) {
+        try memory.write(area.base, Agent.code)
         try memory.write(
             area.frame(0),
             SignalFrame.bytes(
@@ -104,7 +117,6 @@ public final class AgentSession {
             SignalFrame.bytes(
                 at: area.frame(index), registers: thread.registers, mask: thread.signalMask,
                 extendedState: try thread.extendedState.get()))
-        try thread.blockSignals()
         try thread.run(from: area.base + Agent.runEntry) { registers in
             registers.r12 = area.commandBuffer(index).raw
             registers.r13 = UInt64(remoteSocket)
@@ -150,23 +162,18 @@ public final class AgentSession {
             try threads[index].settle()
         }
         busyThreads = []
-        if isServing {
-            try leader.stop()
-            isServing = false
+        if isServing { try leader.stop() }
+        isServing = false
+        guard socket >= 0 else { return }
+        // munmap and close of the bootstrap, which would find the way back alone if the engine ended now.
+        try leader.makeCalls(2, from: cave + Bootstrap.leaving) { registers in
+            registers.r12 = area.base.raw
+            registers.r13 = UInt64(remoteSocket)
         }
-        if remoteSocket >= 0 {
-            _ = try leader.call(Int(SYS_close), [UInt64(remoteSocket)], at: instruction)
-            remoteSocket = -1
-        }
-        if socket >= 0 {
-            close(socket)
-            socket = -1
-        }
-        if isMapped {
-            _ = try leader.call(Int(SYS_munmap), [area.base.raw, UInt64(area.size)], at: instruction)
-            isMapped = false
-        }
+        close(socket)
+        socket = -1
         try leader.settle()
+        try memory.force(cave, [UInt8](repeating: 0, count: Bootstrap.size))
     }
 }
 

@@ -59,10 +59,14 @@ public struct Program: Sendable, CustomStringConvertible {
     ///   - expected: what the call must return; `nil` for anything but an error.
     @discardableResult
     public mutating func call(
-        _ name: String, _ number: Int, _ arguments: [UInt64] = [], tolerated: Set<CInt>? = [], expecting expected: Int? = nil
+        _ name: String, _ number: Int, _ arguments: [UInt64] = [], tolerated: Set<CInt>? = [],
+        expecting expected: Int? = nil
     ) -> Reference {
         precondition(calls.count < space.callLimit, "a program of more than \(space.callLimit) calls")
-        calls.append(Call(name: name, number: number, arguments: arguments, tolerated: tolerated, expected: expected, resultAt: nil))
+        calls.append(
+            Call(
+                name: name, number: number, arguments: arguments, tolerated: tolerated, expected: expected,
+                resultAt: nil))
         return Reference(index: calls.count - 1)
     }
 

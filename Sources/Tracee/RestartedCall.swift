@@ -19,7 +19,9 @@ enum RestartedCall {
         else { return nil }
         let calls = [UInt8(SYS_poll), UInt8(SYS_nanosleep), UInt8(SYS_futex), UInt8(SYS_clock_nanosleep)]
         for start in (0...(length - 7)).reversed() where code[start] == 0xb8 {
-            guard calls.contains(code[start + 1]), code[(start + 2)..<(start + 5)].allSatisfy({ $0 == 0 }) else { continue }
+            guard calls.contains(code[start + 1]), code[(start + 2)..<(start + 5)].allSatisfy({ $0 == 0 }) else {
+                continue
+            }
             return Int(code[start + 1])
         }
         return nil

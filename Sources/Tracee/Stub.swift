@@ -74,7 +74,9 @@ public final class Stub {
     /// Runs a program in this task and checks its results.
     @discardableResult
     public func run(_ program: Program, agent: RemoteAddress) throws(TraceeError) -> Outcome {
-        if program.isEmpty { return Outcome(results: Program.Results(program: program, words: [], task: tid), born: []) }
+        if program.isEmpty {
+            return Outcome(results: Program.Results(program: program, words: [], task: tid), born: [])
+        }
         try begin(program, agent: agent)
         return try finish(program)
     }

@@ -69,4 +69,15 @@ public struct TaskMemory: Sendable {
         }
         if let failure { throw failure }
     }
+
+    /// Writes where the task itself may not: into its own copy of a page. /proc/PID/mem, as debuggers do.
+    public func force(_ address: RemoteAddress, _ bytes: [UInt8]) throws(TraceeError) {
+        do throws(SystemError) {
+            let file = try openAt(AT_FDCWD, "/proc/\(pid)/mem", O_WRONLY)
+            let count = try system("write memory of task \(pid) at \(address)") {
+                bytes.withUnsafeBytes { pwrite(file.raw, $0.baseAddress, $0.count, off_t(truncatingIfNeeded: address.raw)) }
+            }
+            guard count == bytes.count else { throw SystemError(.badAddress, "write memory of task \(pid) at \(address)") }
+        } catch { throw error.errno == .noSuchFileOrDirectory ? .gone(pid) : .failed(error) }
+    }
 }

@@ -61,33 +61,38 @@ public final class TracedThread {
         return original.rewound(restartBlock: .again)
     }
 
-    /// Blocks all signals, so that nothing but the engine moves the thread. ``settle()`` undoes it.
-    public func blockSignals() throws(TraceeError) {
-        isDisturbed = true
-        try ptrace.setSignalMask(UInt64.max)
+    /// Lets the thread run injected code from `instruction`.
+    ///
+    /// The mask is changed behind the registers, and back before them: whenever the engine dies, the thread is either in
+    /// injected code that knows its way back, or it has everything of its own.
+    ///
+    /// - Parameter blockingSignals: nothing but the engine moves the thread until ``settle()``.
+    func run(
+        from instruction: RemoteAddress, blockingSignals: Bool = true, _ change: (inout user_regs_struct) -> Void
+    ) throws(TraceeError) {
+        try point(at: instruction, change)
+        if blockingSignals { try ptrace.setSignalMask(UInt64.max) }
+        try ptrace.resume()
     }
 
-    /// Makes one system call in the thread by two stops of ptrace's: for the few calls before and after the agent.
-    ///
-    /// - Parameter instruction: where the task's memory holds a `syscall` instruction.
-    /// - Returns: the kernel's result, −errno on failure.
-    public func call(
-        _ number: Int, _ arguments: [UInt64], at instruction: RemoteAddress
-    ) throws(TraceeError) -> Int {
+    private func point(
+        at instruction: RemoteAddress, _ change: (inout user_regs_struct) -> Void
+    ) throws(TraceeError) {
         var injected = registers
         injected.rip = instruction.raw
-        injected.rax = UInt64(number)
         injected.orig_rax = UInt64.max
-        injected.rdi = arguments.count > 0 ? arguments[0] : 0
-        injected.rsi = arguments.count > 1 ? arguments[1] : 0
-        injected.rdx = arguments.count > 2 ? arguments[2] : 0
-        injected.r10 = arguments.count > 3 ? arguments[3] : 0
-        injected.r8 = arguments.count > 4 ? arguments[4] : 0
-        injected.r9 = arguments.count > 5 ? arguments[5] : 0
+        change(&injected)
+        isDisturbed = true
         try ptrace.setRegisters(injected)
-        try untilSystemCallStop()
-        try untilSystemCallStop()
-        return Int(Int64(bitPattern: UInt64(try ptrace.registers().rax)))
+    }
+
+    /// Lets injected code make `count` system calls, and stands behind the last of them.
+    func makeCalls(
+        _ count: Int, from instruction: RemoteAddress, _ change: (inout user_regs_struct) -> Void
+    ) throws(TraceeError) {
+        try ptrace.setSignalMask(signalMask)
+        try point(at: instruction, change)
+        for _ in 0..<(2 * count) { try untilSystemCallStop() }
     }
 
     private func untilSystemCallStop() throws(TraceeError) {
@@ -102,15 +107,10 @@ public final class TracedThread {
         }
     }
 
-    /// Lets the thread run agent code from `instruction` with the agent's registers.
-    public func run(from instruction: RemoteAddress, _ change: (inout user_regs_struct) -> Void) throws(TraceeError) {
-        var injected = registers
-        injected.rip = instruction.raw
-        injected.orig_rax = UInt64.max
-        change(&injected)
-        isDisturbed = true
-        try ptrace.setRegisters(injected)
-        try ptrace.resume()
+    /// What the thread holds now, after its code has put everything back by itself and gone on.
+    func metAgain() throws(TraceeError) {
+        registers = try ptrace.registers()
+        isDisturbed = false
     }
 
     /// Stops a thread that runs agent code.
@@ -131,16 +131,15 @@ public final class TracedThread {
     /// Puts registers and mask back, from any ptrace stop. The thread still stands, but now as it stood at first.
     public func settle() throws(TraceeError) {
         guard isDisturbed else { return }
-        var harmless = registers
-        harmless.orig_rax = UInt64.max
-        try ptrace.setRegisters(harmless)
+        try ptrace.setSignalMask(signalMask)
+        // With these it goes on well by itself; only where signals are looked at the kernel takes the real ones.
+        try ptrace.setRegisters(registers.rewound(restartBlock: .restart))
         try ptrace.interrupt()
         try ptrace.resume()
         while true {
             switch try ptrace.wait() {
             case .interrupted, .groupStop:
                 try ptrace.setRegisters(registers)
-                try ptrace.setSignalMask(signalMask)
                 isDisturbed = false
                 return
             case .signal(let signal):

@@ -112,7 +112,8 @@ import Testing
 
 @Suite struct PidfdTests {
     private func start(_ script: String) throws -> pid_t {
-        var arguments: [UnsafeMutablePointer<CChar>?] = ["/bin/sh", "-c", script].map { strdup($0) } + [nil]
+        let words = ["/bin/sh", "-c", script]
+        var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) } + [nil]
         defer { arguments.forEach { free($0) } }
         var child: pid_t = 0
         let error = posix_spawn(&child, "/bin/sh", nil, nil, &arguments, clinux_environ())

@@ -38,7 +38,7 @@ import Testing
         #expect(code(0x70, 5) == [0xb8, UInt8(SYS_close), 0, 0, 0])
         #expect(code(0x7a, 3) == [0x4c, 0x89, 0xfc], "rsp = r15")
         #expect(code(0x7d, 5) == [0xb8, UInt8(SYS_rt_sigreturn), 0, 0, 0])
-        #expect(code(0x49, 4) == [0x48, 0x83, 0xc3, UInt8(Program.entrySize)], "rbx += an entry")
+        #expect(code(0x47, 4) == [0x48, 0x83, 0xc3, UInt8(Program.entrySize)], "rbx += an entry")
     }
 
     @Test(.enabled(if: access("/usr/bin/objdump", X_OK) == 0, "needs objdump"))

@@ -41,7 +41,7 @@ struct EmergencyTests {
                 if moment == .batchRuns { sleep(5) }
                 kill(getpid(), SIGKILL)
             }
-            #expect(victim.goesOn(by: 5), "round \(round)")
+            try #require(victim.goesOn(by: 5), "round \(round): \(victim.whereabouts)")
             #expect(victim.failure == 0, "round \(round)")
         }
         let after = try victim.picture()

@@ -87,7 +87,7 @@ struct SessionTests {
         let parent = program.call("getppid", Int(SYS_getppid))
         let path = program.place(path: "/proc/self/exe")
         let status = program.reserve(MemoryLayout<stat>.size)
-        // A result lands in one place only, so the file is opened for each of its uses: the lowest free number twice.
+        // A result lands in one place only, so the file is opened for each of its uses.
         let first = program.call("openat", Int(SYS_openat), [UInt64(bitPattern: Int64(AT_FDCWD)), path.raw, 0])
         let inquiry = program.call("fstat", Int(SYS_fstat), [0, status.raw])
         program.pass(first, to: inquiry, argument: 0)
@@ -98,7 +98,7 @@ struct SessionTests {
         try results.check()
         #expect(results[pid] == Int(victim.pid))
         #expect(results[parent] == Int(getpid()))
-        #expect(results[second] == results[first] + 1)
+        #expect(results[second] > results[first])
         let found = try #require(results.value(status, as: stat.self))
         #expect(found.st_ino == (try LinuxSystem.status(at: AT_FDCWD, victim.scratch.path("victim"))).st_ino)
 

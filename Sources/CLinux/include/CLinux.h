@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <link.h>
+#include <linux/bpf.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/fs.h>
@@ -155,6 +156,10 @@ struct clinux_prctl_mm_map {
     uint64_t arg_start, arg_end, env_start, env_end, auxv;
     uint32_t auxv_size, exe_fd;
 };
+
+// linux/bpf.h has these as parts of a union without names.
+struct clinux_bpf_load { uint32_t prog_type, insn_cnt; uint64_t insns, license; uint32_t log_level, log_size; uint64_t log_buf; };
+struct clinux_bpf_attach { uint32_t target_fd, attach_bpf_fd, attach_type, attach_flags; };
 
 // linux/sched.h: clone3(2), kernel 5.5 for set_tid, 5.7 for cgroup.
 struct clinux_clone_args {

@@ -71,7 +71,9 @@ private func unescaped(_ field: Substring) -> String {
     var rest = Array(field.utf8)[...]
     while let first = rest.first {
         let digits = rest.dropFirst().prefix(3)
-        if first == UInt8(ascii: "\\"), digits.count == 3, let byte = UInt8(String(decoding: digits, as: UTF8.self), radix: 8) {
+        if first == UInt8(ascii: "\\"), digits.count == 3,
+            let byte = UInt8(String(decoding: digits, as: UTF8.self), radix: 8)
+        {
             bytes.append(byte)
             rest = rest.dropFirst(4)
         } else {

@@ -82,7 +82,8 @@ final class ContainerTasks {
             // Created by a task that was seized already, and so traced from birth.
             guard tracer == getpid() else {
                 throw CheckpointError(
-                    "\(process): \(tracer == 0 ? "the kernel does not let it be traced" : "is traced by process \(tracer) (\(commandName(tracer)))")")
+                    "\(process): \(tracer == 0 ? "the kernel does not let it be traced" : "is traced by process \(tracer) (\(commandName(tracer)))")"
+                )
             }
         } catch let error as SystemError where error.errno == .noSuchProcess {
             sawChange = true
@@ -109,7 +110,8 @@ final class ContainerTasks {
         for task in ordered {
             let status = try ProcessStatus(task, path: "/proc/\(process.hostPid)/task/\(task)")
             guard !status.isZombie, let stop = stops[task] else {
-                throw CheckpointError("\(process): thread \(status.innerPid) has ended while others of its process live")
+                throw CheckpointError(
+                    "\(process): thread \(status.innerPid) has ended while others of its process live")
             }
             process.threads.append(try TracedThread(stopped: Ptrace(task), by: stop))
             process.innerThreads.append(status.innerPid)

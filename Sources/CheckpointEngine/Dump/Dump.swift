@@ -24,6 +24,7 @@ final class Dump {
     var rootIDs: TaskKobjIdsEntry?
     /// The highest id given for each kind of kernel object.
     var seen: [CInt: UInt32] = [:]
+    private var listener: AgentListener?
     private var unixDiagnosis: [UInt32: UnixDiagnosis]?
     private var objectIDs: [CInt: [(task: pid_t, id: UInt32)]] = [:]
     private var namespaceIDs: [String: UInt32] = [:]
@@ -44,6 +45,14 @@ final class Dump {
         let told = try inNamespace(.network, of: first.hostPid) { try UnixDiagnosis.all() }
         unixDiagnosis = told
         return told
+    }
+
+    /// Where the agents of all processes report. They are all in one network namespace.
+    func agentListener() throws -> AgentListener {
+        if let listener { return listener }
+        let made = try inNamespace(.network, of: first.hostPid) { try AgentListener() }
+        listener = made
+        return made
     }
 
     /// A number for a kernel object that tasks may share (KCMP_VM, KCMP_FILES, …): equal if and only if it is the same.

@@ -68,10 +68,13 @@ final class PageCopier: @unchecked Sendable {
         } else {
             var helper = pthread_t()
             let context = Unmanaged.passUnretained(self).toOpaque()
-            let started = pthread_create(&helper, nil, { context in
-                if let context { Unmanaged<PageCopier>.fromOpaque(context).takeUnretainedValue().work() }
-                return nil
-            }, context) == 0
+            let started =
+                pthread_create(
+                    &helper, nil,
+                    { context in
+                        if let context { Unmanaged<PageCopier>.fromOpaque(context).takeUnretainedValue().work() }
+                        return nil
+                    }, context) == 0
             work()
             if started { pthread_join(helper, nil) }
         }
@@ -113,7 +116,8 @@ final class PageCopier: @unchecked Sendable {
         switch piece.source {
         case .memory(let task):
             var local = iovec(iov_base: buffer.baseAddress, iov_len: buffer.count)
-            var remote = iovec(iov_base: UnsafeMutableRawPointer(bitPattern: UInt(piece.address)), iov_len: buffer.count)
+            var remote = iovec(
+                iov_base: UnsafeMutableRawPointer(bitPattern: UInt(piece.address)), iov_len: buffer.count)
             let count = withUnsafeMutablePointer(to: &local) { local in
                 withUnsafeMutablePointer(to: &remote) { remote in
                     clinux_syscall(
@@ -137,7 +141,9 @@ final class PageCopier: @unchecked Sendable {
             let count = try system("read memory at \(String(address, radix: 16))") {
                 pread(file, buffer.baseAddress?.advanced(by: done), buffer.count - done, position)
             }
-            guard count > 0 else { throw CheckpointError("memory at \(String(address, radix: 16)) is not there any more") }
+            guard count > 0 else {
+                throw CheckpointError("memory at \(String(address, radix: 16)) is not there any more")
+            }
             done += count
         }
     }

@@ -129,7 +129,8 @@ struct PageDump {
 
     /// Copies everything. The container stands still meanwhile.
     func write(into directory: CInt) throws {
-        try PageCopier(runs: runs, files: files.map { (ImageKind.pages.fileName($0.id), $0.size) }, into: directory).run()
+        try PageCopier(runs: runs, files: files.map { (ImageKind.pages.fileName($0.id), $0.size) }, into: directory)
+            .run()
     }
 
     func close() {

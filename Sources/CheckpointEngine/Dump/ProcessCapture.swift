@@ -28,10 +28,10 @@ struct ProcessCapture {
         try dump.images.add(.pagemap, process.pid, pagemap)
 
         guard let kernelCode = mappings.first(where: { $0.kind.contains(.vdso) }) else {
-            throw CheckpointError("has no vdso mapped, where the engine finds a system call instruction")
+            throw CheckpointError("has no vdso mapped, in which the engine begins")
         }
-        let instruction = try SystemCallInstruction.find(in: process.hostPid, kernelCode.start..<kernelCode.end)
-        let session = try AgentSession(threads: process.threads, instruction: instruction)
+        let cave = try CodeCave.find(in: process.hostPid, kernelCode.start..<kernelCode.end)
+        let session = try AgentSession(threads: process.threads, cave: cave, listener: try dump.agentListener())
         process.session = session
         try ask(session, mappings, ids)
     }
@@ -154,6 +154,9 @@ struct ProcessCapture {
             }
             ids.append(id)
         }
+        for (_, file) in Namespaces.files where try dump.namespaceID(file, of: pid) != dump.namespaceID(file, of: dump.first.hostPid) {
+            throw CheckpointError("is in another \(file) namespace than its container; this cannot be checkpointed yet")
+        }
         // KCMP_VM, KCMP_FILES, KCMP_FS, KCMP_SIGHAND
         return try TaskKobjIdsEntry.with {
             $0.vmID = ids[0]
@@ -197,7 +200,8 @@ struct ProcessCapture {
         let rootStatus = try status(at: AT_FDCWD, "/proc/\(process.hostPid)/root")
         let containerRoot = try status(of: dump.root.raw)
         guard rootStatus.st_ino == containerRoot.st_ino, rootStatus.st_dev == containerRoot.st_dev else {
-            throw CheckpointError("has another root directory than its container (chroot to \(root)); this cannot be checkpointed yet")
+            throw CheckpointError(
+                "has another root directory than its container (chroot to \(root)); this cannot be checkpointed yet")
         }
         try dump.images.add(
             .fs, process.pid,
@@ -233,17 +237,5 @@ struct ProcessCapture {
                     position: 0, mount: -1, id: id, in: dump))
         }
         return id
-    }
-}
-
-/// Where a task's memory holds a `syscall` instruction: in the vdso, for all tasks at the same offset.
-enum SystemCallInstruction {
-    static func find(in process: pid_t, _ range: Range<UInt64>) throws -> RemoteAddress {
-        let code = try TaskMemory(process).read(
-            RemoteAddress(range.lowerBound), count: Int(range.upperBound - range.lowerBound))
-        for offset in 0..<(code.count - 1) where code[offset] == 0x0f && code[offset + 1] == 0x05 {
-            return RemoteAddress(range.lowerBound) + offset
-        }
-        throw CheckpointError("no system call instruction in its vdso")
     }
 }

@@ -27,7 +27,8 @@ struct MemoryMapLine: Equatable {
         self.end = end
         let flags = Array(parts[1].utf8)
         guard flags.count >= 4 else { return nil }
-        protection = (flags[0] == UInt8(ascii: "r") ? 1 : 0) | (flags[1] == UInt8(ascii: "w") ? 2 : 0)
+        protection =
+            (flags[0] == UInt8(ascii: "r") ? 1 : 0) | (flags[1] == UInt8(ascii: "w") ? 2 : 0)
             | (flags[2] == UInt8(ascii: "x") ? 4 : 0)
         isShared = flags[3] == UInt8(ascii: "s")
         self.offset = offset

@@ -63,7 +63,8 @@ enum EventPoll: FileKind {
     static func register(_ targets: [EventpollTfdEntry], number: UInt32, in program: inout Program) {
         for target in targets {
             // struct epoll_event is packed: 4 bytes of events, 8 of data.
-            let event = withUnsafeBytes(of: target.events.littleEndian) { Array($0) }
+            let event =
+                withUnsafeBytes(of: target.events.littleEndian) { Array($0) }
                 + withUnsafeBytes(of: target.data.littleEndian) { Array($0) }
             let address = program.place(event)
             program.call(

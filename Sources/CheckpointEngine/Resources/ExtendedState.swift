@@ -36,7 +36,8 @@ enum ExtendedState {
         let present = word(512, UInt64.self)
         guard present & ~known == 0 else {
             throw CheckpointError(
-                "processor state 0x\(String(present & ~known, radix: 16)) (AMX or a shadow stack) cannot be checkpointed yet")
+                "processor state 0x\(String(present & ~known, radix: 16)) (AMX or a shadow stack) cannot be checkpointed yet"
+            )
         }
         return UserX86FpregsEntry.with {
             $0.cwd = UInt32(word(0, UInt16.self))

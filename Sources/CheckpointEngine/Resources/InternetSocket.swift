@@ -92,9 +92,12 @@ enum InternetSocket: FileKind {
         return bytes.withUnsafeBytes { raw in
             let port = UInt16(raw[2]) << 8 | UInt16(raw[3])
             let words = family == AF_INET ? 4..<8 : 8..<24
-            return (port, stride(from: words.lowerBound, to: words.upperBound, by: 4).map {
-                raw.loadUnaligned(fromByteOffset: $0, as: UInt32.self)
-            })
+            return (
+                port,
+                stride(from: words.lowerBound, to: words.upperBound, by: 4).map {
+                    raw.loadUnaligned(fromByteOffset: $0, as: UInt32.self)
+                }
+            )
         }
     }
 

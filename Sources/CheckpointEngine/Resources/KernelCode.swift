@@ -42,7 +42,8 @@ enum KernelCode {
 
     private static func otherKernel(_ plan: ProcessPlan) -> CheckpointError {
         CheckpointError(
-            "\(plan): was dumped under a kernel that lends other code (vdso) than this one; this cannot be restored yet")
+            "\(plan): was dumped under a kernel that lends other code (vdso) than this one; this cannot be restored yet"
+        )
     }
 
     /// The code that this kernel lends.
@@ -67,12 +68,14 @@ enum KernelCode {
             else { return nil }
             return (kind, Int(offset)..<Int(offset + size), Int(link))
         }
-        guard let table = number(40, UInt64.self), table < UInt64(image.count), let count = number(60, UInt16.self) else {
+        guard let table = number(40, UInt64.self), table < UInt64(image.count), let count = number(60, UInt16.self)
+        else {
             return nil
         }
         // SHT_DYNSYM is 11; each symbol has 24 bytes: name 4, info 1, other 1, section 2, value 8, size 8.
         let sections = (0..<Int(count)).compactMap { section($0, table: Int(table)) }
-        guard let symbols = sections.first(where: { $0.kind == 11 }), let names = section(symbols.link, table: Int(table))
+        guard let symbols = sections.first(where: { $0.kind == 11 }),
+            let names = section(symbols.link, table: Int(table))
         else { return nil }
         var found: [String: UInt64] = [:]
         for start in stride(from: symbols.bytes.lowerBound, to: symbols.bytes.upperBound - 23, by: 24) {

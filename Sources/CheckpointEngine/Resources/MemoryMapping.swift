@@ -21,7 +21,9 @@ extension VmaEntry {
     var kind: MappingKind { MappingKind(rawValue: status) }
     var length: UInt64 { end - start }
     /// Whether its pages can be the process's own, and so are in its pagemap.
-    var isPrivate: Bool { !kind.isDisjoint(with: [.filePrivate, .anonymousPrivate]) && kind.isDisjoint(with: [.vvar, .vsyscall]) }
+    var isPrivate: Bool {
+        !kind.isDisjoint(with: [.filePrivate, .anonymousPrivate]) && kind.isDisjoint(with: [.vvar, .vsyscall])
+    }
 }
 
 /// mmap(2): the mappings of a process.

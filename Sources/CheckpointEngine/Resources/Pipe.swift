@@ -67,7 +67,9 @@ enum Pipe: FileKind {
         while done < count {
             let position = done
             done += try system("read copy of pipe") {
-                bytes.withUnsafeMutableBytes { read(copy.first.raw, $0.baseAddress?.advanced(by: position), count - position) }
+                bytes.withUnsafeMutableBytes {
+                    read(copy.first.raw, $0.baseAddress?.advanced(by: position), count - position)
+                }
             }
         }
         return bytes

@@ -9,7 +9,8 @@ enum Registers {
         var now = thread.registersForCopy()
         // pause(2), sigsuspend(2) and their like end with EINTR when a handler runs; made again after the handler they
         // would wait for a second signal.
-        if pendingHandler, thread.registers.restartingCall != nil, Int64(bitPattern: UInt64(thread.registers.rax)) == -514
+        if pendingHandler, thread.registers.restartingCall != nil,
+            Int64(bitPattern: UInt64(thread.registers.rax)) == -514
         {
             now.rip = thread.registers.rip
             now.rax = UInt64(bitPattern: Int64(-EINTR))

@@ -13,7 +13,8 @@ enum RegularFile: FileKind {
             throw CheckpointError("\(file.link): file locks cannot be checkpointed yet")
         }
         guard dump.isInside(file) else {
-            throw CheckpointError("\(file.link): this file lies outside the container, and it is none of its standard streams")
+            throw CheckpointError(
+                "\(file.link): this file lies outside the container, and it is none of its standard streams")
         }
         return try entry(
             path: file.link, status: file.status, flags: file.info.flags, position: file.info.position,
@@ -28,7 +29,8 @@ enum RegularFile: FileKind {
             throw CheckpointError("\(path): an open file that was unlinked cannot be checkpointed yet")
         }
         guard status.isRegular || status.isDirectory || isMemoryDevice(status) else {
-            throw CheckpointError("\(path): this kind of file (mode \(String(status.st_mode, radix: 8))) cannot be checkpointed yet")
+            throw CheckpointError(
+                "\(path): this kind of file (mode \(String(status.st_mode, radix: 8))) cannot be checkpointed yet")
         }
         let found: OwnedDescriptor
         do { found = try openAt(dump.root.raw, path, CLINUX_O_PATH, resolve: .inRoot) } catch {

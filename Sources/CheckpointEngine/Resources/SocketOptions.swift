@@ -70,7 +70,9 @@ enum SocketOptions {
             (SO_OOBINLINE, options.soOobinline != 0, fresh.soOobinline != 0),
             (SO_PASSCRED, options.soPasscred, false),
         ]
-        for (option, wanted, current) in flags where wanted != current { try set(socket, SOL_SOCKET, option, wanted ? 1 : 0) }
+        for (option, wanted, current) in flags where wanted != current {
+            try set(socket, SOL_SOCKET, option, wanted ? 1 : 0)
+        }
         if options.soPriority != fresh.soPriority {
             try set(socket, SOL_SOCKET, SO_PRIORITY, CInt(bitPattern: options.soPriority))
         }

@@ -64,7 +64,9 @@ enum ThreadState {
             }
             $0.pdeathSig = deathSignal
             $0.creds = try Credentials.capture(status, secureBits: results[question.secureBits])
-            $0.comm = try readText("\(path)/comm").split(separator: "\n", omittingEmptySubsequences: false).first.map(String.init) ?? ""
+            $0.comm =
+                try readText("\(path)/comm").split(separator: "\n", omittingEmptySubsequences: false).first.map(
+                    String.init) ?? ""
             if thread.rseq.rseq_abi_pointer != 0 {
                 $0.rseqEntry = .with {
                     $0.rseqAbiPointer = thread.rseq.rseq_abi_pointer
@@ -78,7 +80,8 @@ enum ThreadState {
 
     static func recreate(_ entry: ThreadCoreEntry, tidAddress: UInt64, in program: inout Program) throws {
         program.call(
-            "set_robust_list", Int(SYS_set_robust_list), [entry.futexRla, UInt64(entry.futexRlaLen == 0 ? 24 : entry.futexRlaLen)])
+            "set_robust_list", Int(SYS_set_robust_list),
+            [entry.futexRla, UInt64(entry.futexRlaLen == 0 ? 24 : entry.futexRlaLen)])
         program.call("set_tid_address", Int(SYS_set_tid_address), [tidAddress], tolerated: nil)
         if entry.hasSas, entry.sas.ssFlags & 2 == 0 {
             // SS_ONSTACK is a state and not a setting; SS_AUTODISARM is a setting.

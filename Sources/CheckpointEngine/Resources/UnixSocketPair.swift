@@ -80,9 +80,12 @@ enum UnixSocketPair: FileKind {
                 throw SystemError(error, "peek into \(link)")
             }
             guard !closeRights(control[..<controlLength]) else {
-                throw CheckpointError("\(link): descriptors on their way through a unix socket cannot be checkpointed yet")
+                throw CheckpointError(
+                    "\(link): descriptors on their way through a unix socket cannot be checkpointed yet")
             }
-            guard count <= buffer.count else { throw CheckpointError("\(link): a message of \(count) bytes is too long") }
+            guard count <= buffer.count else {
+                throw CheckpointError("\(link): a message of \(count) bytes is too long")
+            }
             if count == 0 && !isEndless { return }
             let entry = SkPacketEntry.with {
                 $0.idFor = id
@@ -171,7 +174,9 @@ enum UnixSocketPair: FileKind {
             let count = try system("fill the queue of a unix socket") {
                 bytes.withUnsafeBytes { LinuxSystem.send(socket, $0.baseAddress, $0.count, 0x4040) }
             }
-            guard count == bytes.count else { throw CheckpointError("only \(count) bytes fit into a unix socket's queue") }
+            guard count == bytes.count else {
+                throw CheckpointError("only \(count) bytes fit into a unix socket's queue")
+            }
         }
     }
 }

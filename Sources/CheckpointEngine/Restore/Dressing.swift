@@ -26,7 +26,9 @@ struct Dressing {
             let ids = plan.threads[batch..<min(batch + 200, plan.threads.count)]
             try runner.add { program in for id in ids { TaskCreation.clone(id, asThread: true, in: &program) } }
             let born = try runner.flush().born
-            guard born.count == ids.count else { throw CheckpointError("\(born.count) of \(ids.count) threads were born") }
+            guard born.count == ids.count else {
+                throw CheckpointError("\(born.count) of \(ids.count) threads were born")
+            }
             for (id, task) in zip(ids, born) { plan.stubs.append(try leader.sibling(task, thread: id)) }
         }
     }
@@ -54,8 +56,10 @@ struct Dressing {
         try runner.add { try Seccomp.recreate(filters, configured: policy.seccomp, in: &$0) }
         var credentials = state.creds
         if policy.noNewPrivileges { credentials.noNewPrivs = 1 }
-        let bounding = try ProcessStatus(plan.stubs[index].tid, path: "/proc/\(plan.stubs[0].tid)/task/\(plan.stubs[index].tid)")
-            .capabilities("Bnd")
+        let bounding = try ProcessStatus(
+            plan.stubs[index].tid, path: "/proc/\(plan.stubs[0].tid)/task/\(plan.stubs[index].tid)"
+        )
+        .capabilities("Bnd")
         try runner.add {
             Credentials.recreate(credentials, bounding: bounding, in: &$0)
             ThreadState.recreateDeathSignal(state, in: &$0)
@@ -87,7 +91,9 @@ struct Dressing {
         let leader = plan.stubs[0]
         let gone = try leader.call(
             Int(SYS_munmap), [area.base.raw, UInt64(area.size)], at: area.base + Agent.systemCallInstruction)
-        guard gone == 0 else { throw CheckpointError("the agent's memory cannot be unmapped: \(Errno(rawValue: CInt(-gone)))") }
+        guard gone == 0 else {
+            throw CheckpointError("the agent's memory cannot be unmapped: \(Errno(rawValue: CInt(-gone)))")
+        }
         for (stub, core) in zip(plan.stubs, plan.cores) {
             let template = try stub.ptrace.extendedState()
             try stub.ptrace.setExtendedState(try ExtendedState.area(core.threadInfo.fpregs, template: template))

@@ -18,7 +18,10 @@ struct Furnishing {
     private var numbers: [String: CInt] = [:]
     private let spare: RemoteAddress
 
-    init(_ plan: ProcessPlan, _ images: RestoreImages, _ workshop: Workshop, _ shared: SharedMemoryStore, _ area: InjectedArea) throws {
+    init(
+        _ plan: ProcessPlan, _ images: RestoreImages, _ workshop: Workshop, _ shared: SharedMemoryStore,
+        _ area: InjectedArea
+    ) throws {
         self.plan = plan
         self.images = images
         self.workshop = workshop
@@ -61,7 +64,8 @@ struct Furnishing {
         var runner = ProgramRunner(stub, area)
         let socket = try receive(&runner)
         for (mapping, descriptor) in zip(plan.mm.vmas, mapped) {
-            guard let descriptor, let id = try SharedMemoryStore.id(of: mapping, images), let file = sharedPages[id] else { continue }
+            guard let descriptor, let id = try SharedMemoryStore.id(of: mapping, images), let file = sharedPages[id]
+            else { continue }
             try shared.fill(id, descriptor: descriptor, pages: file, at: spare, by: &runner)
         }
         try fillMemory(mapped, pages: pages, by: &runner)
@@ -69,7 +73,8 @@ struct Furnishing {
         try runner.add { $0.call("fchdir", Int(SYS_fchdir), [UInt64(directory)]) }
         try runner.add {
             $0.call("umask", Int(SYS_umask), [UInt64(plan.directories.umask)])
-            $0.call("close_range", Int(CLINUX_SYS_close_range), [UInt64(plan.descriptors.count), UInt64(socket - 1), 0])
+            $0.call(
+                "close_range", Int(CLINUX_SYS_close_range), [UInt64(plan.descriptors.count), UInt64(socket - 1), 0])
         }
         try settleDescriptors(&runner, socket: socket)
         try runner.flush()
@@ -85,10 +90,12 @@ struct Furnishing {
         guard !kind.isDisjoint(with: [.filePrivate, .fileShared]) else { return nil }
         let id = UInt32(truncatingIfNeeded: mapping.shmid)
         guard let entry = workshop.entry(id), entry.hasReg, !entry.reg.ext else {
-            throw CheckpointError("mm-\(plan.pid).img: mapping \(RemoteAddress(mapping.start)) is of file \(id), which cannot be mapped")
+            throw CheckpointError(
+                "mm-\(plan.pid).img: mapping \(RemoteAddress(mapping.start)) is of file \(id), which cannot be mapped")
         }
         // One file may be mapped shared and writable here, private there.
-        let access = kind.contains(.fileShared) && mapping.fdflags & UInt32(O_ACCMODE) == UInt32(O_RDWR) ? O_RDWR : O_RDONLY
+        let access =
+            kind.contains(.fileShared) && mapping.fdflags & UInt32(O_ACCMODE) == UInt32(O_RDWR) ? O_RDWR : O_RDONLY
         let workshop = workshop
         return try number("file \(id) \(access)") {
             workshop.keep(try RegularFile.open(entry.reg, flags: access, in: workshop))
@@ -157,7 +164,9 @@ struct Furnishing {
     private func fillMemory(_ mapped: [CInt?], pages: CInt?, by runner: inout ProgramRunner) throws {
         let stored = plan.pagemap?.entries ?? []
         if let parent = stored.first(where: { $0.pageFlags.contains(.parent) || $0.inParent }) {
-            throw CheckpointError("pagemap-\(plan.pid).img: page \(RemoteAddress(parent.vaddr)) is in a parent checkpoint, which cannot be restored yet")
+            throw CheckpointError(
+                "pagemap-\(plan.pid).img: page \(RemoteAddress(parent.vaddr)) is in a parent checkpoint, which cannot be restored yet"
+            )
         }
         var ranges: [Range<UInt64>] = []
         var filled: Set<UInt64> = []
@@ -168,7 +177,8 @@ struct Furnishing {
             while position < end {
                 while let first = mappings.first, first.end <= position { mappings = mappings.dropFirst() }
                 guard let mapping = mappings.first, mapping.start <= position, mapping.isPrivate else {
-                    throw CheckpointError("pagemap-\(plan.pid).img: page \(RemoteAddress(position)) is in no private mapping")
+                    throw CheckpointError(
+                        "pagemap-\(plan.pid).img: page \(RemoteAddress(position)) is in no private mapping")
                 }
                 let stop = min(end, mapping.end)
                 ranges.append(position..<stop)
@@ -233,7 +243,9 @@ struct Furnishing {
         }
         for entry in plan.descriptors {
             guard let file = workshop.entry(entry.id) else { continue }
-            if let owner = file.signalOwner { try runner.add { SignalOwner.recreate(owner, number: entry.fd, in: &$0) } }
+            if let owner = file.signalOwner {
+                try runner.add { SignalOwner.recreate(owner, number: entry.fd, in: &$0) }
+            }
             guard file.hasEpfd, workshop.registeredPolls.insert(entry.id).inserted else { continue }
             for targets in ProgramRunner.portions(file.epfd.tfd) {
                 try runner.add { EventPoll.register(targets, number: entry.fd, in: &$0) }

@@ -106,7 +106,9 @@ struct Growth {
             }
             born += try stub.run(program, agent: area.base).born
         }
-        guard born.count == pids.count else { throw CheckpointError("\(born.count) of \(pids.count) children were born") }
+        guard born.count == pids.count else {
+            throw CheckpointError("\(born.count) of \(pids.count) children were born")
+        }
         return born
     }
 
@@ -156,7 +158,8 @@ struct Growth {
             else {
                 throw CheckpointError(
                     "\(plan): its place in the tree (parent \(plan.parentPid), session \(plan.session), group "
-                        + "\(plan.group)) cannot be rebuilt; got session \(status.innerSession), group \(status.innerGroup)")
+                        + "\(plan.group)) cannot be rebuilt; got session \(status.innerSession), group \(status.innerGroup)"
+                )
             }
         }
     }

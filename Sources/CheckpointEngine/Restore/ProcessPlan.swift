@@ -89,7 +89,8 @@ final class ProcessPlan: CustomStringConvertible {
         for mapping in mm.vmas {
             let isKernels = mapping.kind.contains(.vsyscall)
             guard mapping.start < mapping.end, mapping.start >= end, mapping.start % 4096 == 0, mapping.end % 4096 == 0,
-                isKernels ? mapping.start == 0xffff_ffff_ff60_0000 && mapping.length == 4096
+                isKernels
+                    ? mapping.start == 0xffff_ffff_ff60_0000 && mapping.length == 4096
                     : mapping.end <= 0x7fff_ffff_f000
             else {
                 throw CheckpointError("mm-\(pid).img: a mapping at \(RemoteAddress(mapping.start)) is not possible")

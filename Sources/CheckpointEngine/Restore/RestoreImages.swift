@@ -59,7 +59,8 @@ package final class RestoreImages {
         }
         self.memoryFiles = memoryFiles
         clocks = try directory.contains(.timens) ? try directory.entry(.timens) : nil
-        externalDescriptors = Self.names(String(decoding: (try? directory.bytes("descriptors.json")) ?? [], as: UTF8.self))
+        externalDescriptors = Self.names(
+            String(decoding: (try? directory.bytes("descriptors.json")) ?? [], as: UTF8.self))
     }
 
     /// A JSON array of strings, and nothing else: `["/dev/null","pipe:[12]","pipe:[13]"]`.

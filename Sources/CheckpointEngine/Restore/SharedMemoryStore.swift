@@ -52,7 +52,9 @@ final class SharedMemoryStore {
         if let known = objects[id] { return known.descriptor }
         guard let size = sizes[id] else { throw CheckpointError("no shared memory \(id)") }
         let address = mmap(nil, Int(size), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)
-        guard let address, Int(bitPattern: address) != -1 else { throw SystemError(.current, "make shared memory of \(size) bytes") }
+        guard let address, Int(bitPattern: address) != -1 else {
+            throw SystemError(.current, "make shared memory of \(size) bytes")
+        }
         defer { munmap(address, Int(size)) }
         let start = UInt(bitPattern: address)
         let link = "/proc/self/map_files/" + String(start, radix: 16) + "-" + String(start + UInt(size), radix: 16)
@@ -66,7 +68,9 @@ final class SharedMemoryStore {
     /// - Parameters:
     ///   - descriptor: of the object, and `file` of its pages, in the task that runs the program.
     ///   - place: where it may be mapped meanwhile.
-    func fill(_ id: UInt64, descriptor: CInt, pages file: CInt, at place: RemoteAddress, by runner: inout ProgramRunner) throws {
+    func fill(_ id: UInt64, descriptor: CInt, pages file: CInt, at place: RemoteAddress, by runner: inout ProgramRunner)
+        throws
+    {
         guard let object = objects[id], !object.isFilled else { return }
         objects[id]?.isFilled = true
         let pagemap = try images.directory.pagemap(.shmemPagemap, id)
@@ -79,7 +83,9 @@ final class SharedMemoryStore {
                 "mmap of shared memory", Int(SYS_mmap),
                 [place.raw, size, 3, 0x10_0001, UInt64(descriptor), 0], expecting: Int(place.raw))
         }
-        let ranges = pagemap.entries.filter(\.isStored).map { (place.raw + $0.vaddr)..<(place.raw + $0.vaddr + $0.pageCount * 4096) }
+        let ranges = pagemap.entries.filter(\.isStored).map {
+            (place.raw + $0.vaddr)..<(place.raw + $0.vaddr + $0.pageCount * 4096)
+        }
         try PageFill.read(ranges, from: file, by: &runner)
         try runner.add { $0.call("munmap of shared memory", Int(SYS_munmap), [place.raw, size]) }
     }

@@ -36,7 +36,9 @@ package func checkpointContainer(_ container: Container, options: CheckpointOpti
         work.logger.error("\(error)")
         throw RuntimeError("checkpoint of container \(container.id) failed", because: error)
     }
-    if let descriptor = options.statusDescriptor { try launching { () throws(SystemError) in try writeAll(descriptor, [0]) } }
+    if let descriptor = options.statusDescriptor {
+        try launching { () throws(SystemError) in try writeAll(descriptor, [0]) }
+    }
     if !options.leaveRunning { try container.destroy() }
 }
 

@@ -13,11 +13,16 @@ struct CgroupEntry {
 
     init(_ cgroups: CgroupSet) throws(RuntimeError) {
         unified = try grouping { () throws(CgroupError) in try cgroups.openUnified()?.release() }
-        hierarchies = cgroups.paths.filter { !$0.key.isEmpty }.map(\.value)
+        var directories: [String] = []
+        // Controllers that are mounted together share one.
+        for (controller, directory) in cgroups.paths where !controller.isEmpty && !directories.contains(directory) {
+            directories.append(directory)
+        }
+        hierarchies = directories
     }
 
     /// Called by the process itself, as long as it sees the host's files.
     func join() throws(SystemError) {
-        for directory in Set(hierarchies) { try writeControl("\(directory)/tasks", "0") }
+        for directory in hierarchies { try writeControl("\(directory)/tasks", "0") }
     }
 }

@@ -18,7 +18,7 @@ struct ContainerRoot: ~Copyable {
     /// The directory at `path`, made with all above it where missing.
     func makeDirectory(_ path: String, mode: mode_t = 0o755) throws(SystemError) -> OwnedDescriptor {
         if let existing = try find(path, O_DIRECTORY) { return existing }
-        let parts = path.split(separator: "/").map(String.init)
+        let parts = path.split(separator: "/")
         var missing = parts.count
         var current: OwnedDescriptor?
         // The longest part of the path that is there may hold symbolic links; what is made below it cannot.
@@ -27,10 +27,11 @@ struct ContainerRoot: ~Copyable {
             current =
                 missing == 0
                 ? try open("/", CLINUX_O_PATH | O_DIRECTORY)
-                : try find(parts[..<missing].joined(separator: "/"), O_DIRECTORY)
+                : try find(String(path[..<parts[missing - 1].endIndex]), O_DIRECTORY)
         }
         guard var deepest = current.take() else { throw SystemError(.noSuchFileOrDirectory, "open /") }
-        for name in parts[missing...] {
+        for part in parts[missing...] {
+            let name = String(part)
             let raw = deepest.raw
             do {
                 try system("make directory \(path)") { mkdirat(raw, name, mode) }
@@ -59,8 +60,8 @@ struct ContainerRoot: ~Copyable {
     }
 
     static func split(_ path: String) -> (parent: String, name: String) {
-        let parts = path.split(separator: "/")
-        return ("/" + parts.dropLast().joined(separator: "/"), parts.last.map(String.init) ?? ".")
+        guard let name = path.split(separator: "/").last else { return ("/", ".") }
+        return ("/" + path[..<name.startIndex], String(name))
     }
 
     func find(_ path: String, _ flags: CInt) throws(SystemError) -> OwnedDescriptor? {

@@ -14,7 +14,7 @@ struct DeviceNodes {
     var binds = false
 
     init(configured: [Device], binds: Bool) {
-        let known = Set(configured.map { RootMounts.clean($0.path) })
+        let known = configured.map { RootMounts.clean($0.path) }
         let missing = Self.standard.filter { !known.contains($0.path) }
         devices = missing.map { Device(type: "c", path: $0.path, major: $0.major, minor: $0.minor, fileMode: 0o666) }
         devices += configured

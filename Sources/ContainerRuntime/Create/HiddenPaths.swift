@@ -18,21 +18,28 @@ struct HiddenPaths {
         }
         guard !masked.isEmpty else { return }
         let null = try launching("mask paths") { () throws(SystemError) in try Self.verifiedNull(root) }
+        // One for all: nothing can ever be in it.
+        var empty: CInt?
+        defer { if let empty { close(empty) } }
         for path in masked {
             try launching("mask \(path)") { () throws(SystemError) in
                 guard let target = try root.findUnlessMissing(path) else { return }
+                var source = null.raw
                 if try status(of: target.raw).isDirectory {
-                    let context = try FilesystemContext("tmpfs")
-                    try context.set("source", "tmpfs")
-                    try context.set("ro")
-                    let empty = try context.mount(.readOnly)
-                    try attachMount(empty.raw, to: target.raw, name: path)
-                } else {
-                    let cover = try cloneMount(at: null.raw)
-                    try attachMount(cover.raw, to: target.raw, name: path)
+                    if let empty { source = empty } else { source = try Self.emptyDirectory().release() }
+                    empty = source
                 }
+                let cover = try cloneMount(at: source)
+                try attachMount(cover.raw, to: target.raw, name: path)
             }
         }
+    }
+
+    private static func emptyDirectory() throws(SystemError) -> OwnedDescriptor {
+        let context = try FilesystemContext("tmpfs")
+        try context.set("source", "tmpfs")
+        try context.set("ro")
+        return try context.mount(.readOnly)
     }
 
     /// /dev/null, if it is what it says: another process in the container could have put a writable file there.

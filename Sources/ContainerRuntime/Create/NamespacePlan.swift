@@ -48,6 +48,7 @@ struct NamespacePlan: Sendable {
 
     /// The first process joins what was listed with a path; the user namespace first, the mount namespace last.
     func join() throws(SystemError) {
+        if joins.isEmpty { return }
         for (kind, _) in Namespaces.files {
             for (descriptor, joined) in joins where joined == kind { try joinNamespaces(descriptor, kind) }
         }

@@ -144,7 +144,8 @@ struct RootMounts: ~Copyable {
     }
 
     static func clean(_ path: String) -> String {
-        "/" + path.split(separator: "/").filter { $0 != "." }.joined(separator: "/")
+        let cleaned = path.split(separator: "/").reduce(into: "") { if $1 != "." { $0 += "/" + $1 } }
+        return cleaned.isEmpty ? "/" : cleaned
     }
 }
 

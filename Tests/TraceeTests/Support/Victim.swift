@@ -121,6 +121,11 @@ final class Victim {
     /// What the program has found wrong with itself; 0 for nothing.
     var failure: UInt64 { word(8) }
 
+    /// What the kernel tells of a process that does not go on.
+    var whereabouts: String {
+        ["status", "syscall", "stack"].map { (try? readText("/proc/\(pid)/\($0)")) ?? "no \($0)" }.joined(separator: "\n")
+    }
+
     /// Whether every thread makes `count` rounds within five seconds.
     func goesOn(by count: UInt64) -> Bool {
         let start = rounds

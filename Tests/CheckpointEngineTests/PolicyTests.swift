@@ -1,0 +1,80 @@
+import LinuxSystem
+import Testing
+
+@testable import CheckpointEngine
+@testable import CheckpointImages
+
+/// An image is data from anywhere: what it demands beyond config.json is refused.
+@Suite(.enabled(if: Samples.present, "needs ../shared/criu-images beside the package"))
+struct PolicyTests {
+    private static let all: UInt64 = 1 << 41 - 1
+
+    private static func policy(
+        capabilities: UInt64 = 0, noNewPrivileges: Bool = true, user: UInt32 = 1000, groups: Set<UInt32> = [100]
+    ) -> RestorePolicy {
+        RestorePolicy(
+            capabilities: capabilities, noNewPrivileges: noNewPrivileges, seccomp: nil, user: user, groups: groups)
+    }
+
+    /// What the policy says to the second process with these credentials in its last thread.
+    private func check(_ policy: RestorePolicy, _ change: (inout CredsEntry) -> Void) throws -> String {
+        let copy = try ImageCopy()
+        for name in [1, 6, 7, 8, 9, 10].map({ "core-\($0).img" }) {
+            try copy.edit(name, as: CoreEntry.self) { (core: inout CoreEntry) in
+                var creds = core.threadCore.creds
+                (creds.uid, creds.euid, creds.suid, creds.fsuid) = (1000, 1000, 1000, 1000)
+                (creds.gid, creds.egid, creds.sgid, creds.fsgid) = (100, 100, 100, 100)
+                creds.groups = []
+                for set in [\CredsEntry.capInh, \.capPrm, \.capEff, \.capBnd, \.capAmb] { creds[keyPath: set] = [0, 0] }
+                if name == "core-10.img" { change(&creds) }
+                core.threadCore.creds = creds
+            }
+        }
+        let plan = try copy.tree()
+        return failure { for process in plan.all { try policy.check(process) } }
+    }
+
+    @Test func whatTheConfigurationGivesPasses() throws {
+        #expect(try check(Self.policy()) { _ in } == "no error")
+        #expect(
+            try check(Self.policy(capabilities: 0xa804_25fb)) {
+                $0.capBnd = [0xa804_25fb, 0]
+                $0.capPrm = [0x400, 0]
+            } == "no error")
+        #expect(try check(Self.policy(capabilities: 1 << 40)) { $0.capEff = [0, 1 << 8] } == "no error")
+    }
+
+    @Test(arguments: [\CredsEntry.capInh, \.capPrm, \.capEff, \.capBnd, \.capAmb])
+    func moreCapabilitiesAreRefused(set: any WritableKeyPath<CredsEntry, [UInt32]> & Sendable) throws {
+        let low = try check(Self.policy(capabilities: 0xff)) { $0[keyPath: set] = [0x1ff, 0] }
+        #expect(low.contains("0x100, which config.json does not grant"))
+        let high = try check(Self.policy(capabilities: 0xffff_ffff)) { $0[keyPath: set] = [0, 1] }
+        #expect(high.contains("0x100000000, which config.json does not grant"))
+    }
+
+    @Test func othersIdsAreRefused() throws {
+        for id in [\CredsEntry.uid, \.euid, \.suid, \.fsuid] {
+            #expect(try check(Self.policy()) { $0[keyPath: id] = 0 }.contains("has user id 0, which config.json"))
+        }
+        for id in [\CredsEntry.gid, \.egid, \.sgid, \.fsgid] {
+            #expect(try check(Self.policy()) { $0[keyPath: id] = 0 }.contains("has group id 0, which config.json"))
+        }
+        #expect(try check(Self.policy()) { $0.groups = [100, 4] }.contains("has group id 4, which config.json"))
+        #expect(try check(Self.policy(groups: [100, 4])) { $0.groups = [100, 4] } == "no error")
+    }
+
+    /// CAP_SETUID is 7, CAP_SETGID is 6.
+    @Test func whoMayChangeIdsMayHaveOthers() throws {
+        #expect(try check(Self.policy(noNewPrivileges: false)) { $0.uid = 0 } == "no error")
+        #expect(try check(Self.policy(capabilities: 1 << 7)) { $0.uid = 0 } == "no error")
+        #expect(try check(Self.policy(capabilities: 1 << 7)) { $0.gid = 0 }.contains("group id 0"))
+        #expect(try check(Self.policy(capabilities: 1 << 6)) { $0.gid = 0 } == "no error")
+        #expect(try check(Self.policy(capabilities: 1 << 6)) { $0.uid = 0 }.contains("user id 0"))
+    }
+
+    @Test func threadsWithoutCredentialsAreRefused() throws {
+        let copy = try ImageCopy()
+        try copy.edit("core-9.img", as: CoreEntry.self) { (core: inout CoreEntry) in core.threadCore.clearCreds() }
+        #expect(failure { _ = try copy.tree() } == "core-9.img: no registers or no credentials in it")
+    }
+}
