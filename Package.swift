@@ -59,9 +59,14 @@ let package = Package(
             name: "CheckpointImagesTests", dependencies: ["CheckpointImages", "LinuxSystem"], swiftSettings: strict),
         .testTarget(
             name: "ContainerRuntimeTests", dependencies: ["ContainerRuntime", "OCISpec"], swiftSettings: strict),
-        .testTarget(name: "TraceeTests", dependencies: ["Tracee"], swiftSettings: strict),
+        .testTarget(name: "TraceeTests", dependencies: ["Tracee", "LinuxSystem"], swiftSettings: strict),
         .testTarget(
-            name: "CheckpointEngineTests", dependencies: ["CheckpointEngine", "CheckpointImages"],
+            name: "CheckpointEngineTests",
+            dependencies: [
+                "CheckpointEngine", "CheckpointImages", "Tracee", "LinuxSystem",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+            ],
             swiftSettings: strict),
         .testTarget(name: "IntegrationTests", dependencies: ["LinuxSystem", "OCISpec"], swiftSettings: strict),
     ],

@@ -1,7 +1,7 @@
 /// `checksums.stasis`: what every other file of the checkpoint should be.
 ///
-/// One line for each file, `checksum  size  name`; the checksum is `-` for files that are too large to be read twice,
-/// such as pages. The last line is about the lines before it. CRIU does not know the file and ignores it; its own
+/// One line for each file, `checksum  size  name`; pages have a ``PageSum``, other files a ``Checksum``, and `-` stands
+/// where only the size is known. The last line is about the lines before it. CRIU does not know the file and ignores it; its own
 /// checkpoints lack it. It finds damage, not malice.
 struct Checksums: Sendable {
     static let fileName = "checksums.stasis"
@@ -18,9 +18,12 @@ struct Checksums: Sendable {
         lines.append((name, Line(checksum: Checksum.of(bytes), size: UInt64(bytes.count))))
     }
 
-    mutating func add(_ name: String, size: UInt64) {
-        lines.append((name, Line(checksum: nil, size: size)))
+    mutating func add(_ name: String, size: UInt64, sum: UInt64?) {
+        lines.append((name, Line(checksum: sum, size: size)))
     }
+
+    /// Whether a file's sum is a ``PageSum``.
+    static func isPages(_ name: String) -> Bool { name.hasPrefix("pages-") }
 
     func encoded() -> [UInt8] {
         let body = lines.map { Self.text($0.name, $0.line) }.joined()

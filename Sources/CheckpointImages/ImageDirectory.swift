@@ -113,6 +113,16 @@ package struct ImageDirectory: ~Copyable {
         for name in (checksums ?? [:]).keys.sorted() { _ = try open(name) }
     }
 
+    /// The files of pages whose ``PageSum`` is known. Reading them takes its time, so it is up to the caller when.
+    package func pageSums() throws(ImageError) -> [(name: String, descriptor: CInt, sum: UInt64)] {
+        var found: [(name: String, descriptor: CInt, sum: UInt64)] = []
+        for (name, line) in checksums ?? [:] where Checksums.isPages(name) {
+            guard let sum = line.checksum else { continue }
+            found.append((name, try openRegular(name).descriptor.duplicateForGood(name), sum))
+        }
+        return found
+    }
+
     private func checkSize(_ name: String, _ size: UInt64) throws(ImageError) {
         guard let checksums else { return }
         guard let expected = checksums[name] else {
@@ -125,7 +135,7 @@ package struct ImageDirectory: ~Copyable {
     }
 
     private func check(_ name: String, _ actual: () throws(ImageError) -> UInt64) throws(ImageError) {
-        guard let expected = checksums?[name]?.checksum else { return }
+        guard !Checksums.isPages(name), let expected = checksums?[name]?.checksum else { return }
         guard try actual() == expected else {
             throw ImageError(name, .malformed("is damaged: its checksum is not that in \(Checksums.fileName)"))
         }
@@ -203,6 +213,15 @@ extension ImageDirectory {
             checksum.update(buffer.prefix(count))
             if count < buffer.count { return checksum.value }
             offset += off_t(count)
+        }
+    }
+}
+
+extension OwnedDescriptor {
+    fileprivate func duplicateForGood(_ name: String) throws(ImageError) -> CInt {
+        let raw = raw
+        return try onFile(name) { () throws(SystemError) -> CInt in
+            try system("duplicate descriptor") { clinux_fcntl(raw, F_DUPFD_CLOEXEC, 0) }
         }
     }
 }

@@ -48,9 +48,10 @@ package struct ImageSet: Sendable {
         add(image)
     }
 
-    /// Names a file that the caller writes into the directory by itself, such as pages, so that its size is checked.
-    package mutating func note(_ name: String, size: UInt64) {
-        checksums.add(name, size: size)
+    /// Names a file that the caller writes into the directory by itself, such as pages, so that its size and sum are
+    /// checked.
+    package mutating func note(_ name: String, size: UInt64, sum: PageSum? = nil) {
+        checksums.add(name, size: size, sum: sum?.value)
     }
 
     /// Every file that ``write(into:durable:)`` creates, under its name while it is written and after.

@@ -34,8 +34,10 @@ public final class AgentSession {
         let state = try leader.extendedState.get().count
         let size = InjectedArea(base: RemoteAddress(0), lanes: threads.count, extendedStateSize: state).size
         try memory.force(
-            cave, Bootstrap.bytes(registers: leader.registers, areaSize: size, address: listener.address))
-        try leader.run(from: cave, blockingSignals: false) { _ in }
+            cave,
+            Bootstrap.bytes(
+                registers: leader.registers, mask: leader.signalMask, areaSize: size, address: listener.address))
+        try leader.run(from: cave) { _ in }
         let (connection, waiting) = try Self.meet(leader, listener, cave)
         socket = connection
         remoteSocket = CInt(truncatingIfNeeded: UInt64(waiting.r13))
@@ -52,7 +54,10 @@ public final class AgentSession {
         _ leader: TracedThread, _ listener: AgentListener, _ cave: RemoteAddress
     ) throws(TraceeError) -> (connection: CInt, registers: user_regs_struct) {
         let connection: CInt
-        do throws(SystemError) { connection = try listener.accept(from: leader.tid) } catch {
+        do throws(SystemError) {
+            // A thread that job control had stopped stops once more, to say so.
+            connection = try listener.accept(from: leader.tid) { leader.resumeIfStopped() }
+        } catch {
             // It has failed and gone on by itself: what it holds now is its own again.
             try leader.stop()
             try leader.metAgain()
@@ -165,8 +170,8 @@ public final class AgentSession {
         if isServing { try leader.stop() }
         isServing = false
         guard socket >= 0 else { return }
-        // munmap and close of the bootstrap, which would find the way back alone if the engine ended now.
-        try leader.makeCalls(2, from: cave + Bootstrap.leaving) { registers in
+        // munmap, close and rt_sigprocmask of the bootstrap, which would find the way back alone if the engine ended now.
+        try leader.makeCalls(3, from: cave + Bootstrap.leaving) { registers in
             registers.r12 = area.base.raw
             registers.r13 = UInt64(remoteSocket)
         }

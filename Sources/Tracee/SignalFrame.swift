@@ -14,7 +14,8 @@ struct SignalFrame {
     static func bytes(
         at address: RemoteAddress, registers: user_regs_struct, mask: UInt64, extendedState: [UInt8]
     ) -> [UInt8] {
-        let registers = registers.rewound(restartBlock: .restart)
+        // rt_sigreturn forgets what restart_syscall would go on with.
+        let registers = registers.rewound(restartBlock: .again)
         // UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS, no link, and an alternate stack of no size, which the
         // kernel refuses, so that the task's own one stays.
         var words: [UInt64] = [0x7, 0, 0, 0, 0]

@@ -151,7 +151,10 @@ extension Stub {
         while true {
             switch try ptrace.wait() {
             case .exited, .killed: return
-            case .signal(let delivered): try ptrace.resume(signal: delivered == signal ? signal : 0)
+            case .signal(let delivered) where delivered == signal: try ptrace.resume(signal: signal)
+            case .signal(let fault) where [SIGSEGV, SIGBUS, SIGILL].contains(fault):
+                throw .unexpected(tid, "does not end of signal \(signal)")
+            case .signal: try ptrace.resume()
             case .systemCall, .interrupted, .groupStop, .cloned, .event: try ptrace.resume()
             }
         }

@@ -75,9 +75,13 @@ public struct TaskMemory: Sendable {
         do throws(SystemError) {
             let file = try openAt(AT_FDCWD, "/proc/\(pid)/mem", O_WRONLY)
             let count = try system("write memory of task \(pid) at \(address)") {
-                bytes.withUnsafeBytes { pwrite(file.raw, $0.baseAddress, $0.count, off_t(truncatingIfNeeded: address.raw)) }
+                bytes.withUnsafeBytes {
+                    pwrite(file.raw, $0.baseAddress, $0.count, off_t(truncatingIfNeeded: address.raw))
+                }
             }
-            guard count == bytes.count else { throw SystemError(.badAddress, "write memory of task \(pid) at \(address)") }
+            guard count == bytes.count else {
+                throw SystemError(.badAddress, "write memory of task \(pid) at \(address)")
+            }
         } catch { throw error.errno == .noSuchFileOrDirectory ? .gone(pid) : .failed(error) }
     }
 }

@@ -66,12 +66,12 @@ public final class TracedThread {
     /// The mask is changed behind the registers, and back before them: whenever the engine dies, the thread is either in
     /// injected code that knows its way back, or it has everything of its own.
     ///
-    /// - Parameter blockingSignals: nothing but the engine moves the thread until ``settle()``.
+    /// Nothing but the engine moves the thread until ``settle()``.
     func run(
-        from instruction: RemoteAddress, blockingSignals: Bool = true, _ change: (inout user_regs_struct) -> Void
+        from instruction: RemoteAddress, _ change: (inout user_regs_struct) -> Void
     ) throws(TraceeError) {
         try point(at: instruction, change)
-        if blockingSignals { try ptrace.setSignalMask(UInt64.max) }
+        try ptrace.setSignalMask(UInt64.max)
         try ptrace.resume()
     }
 
@@ -90,7 +90,6 @@ public final class TracedThread {
     func makeCalls(
         _ count: Int, from instruction: RemoteAddress, _ change: (inout user_regs_struct) -> Void
     ) throws(TraceeError) {
-        try ptrace.setSignalMask(signalMask)
         try point(at: instruction, change)
         for _ in 0..<(2 * count) { try untilSystemCallStop() }
     }
@@ -105,6 +104,15 @@ public final class TracedThread {
             case .exited, .killed: throw .gone(tid)
             }
         }
+    }
+
+    /// Lets a thread go on that has come to another stop of job control.
+    func resumeIfStopped() {
+        var status: CInt = 0
+        guard waitpid(tid, &status, 0x4000_0000 | WNOHANG) == tid, case .groupStop = Stop(status: status) else {
+            return
+        }
+        try? ptrace.resume()
     }
 
     /// What the thread holds now, after its code has put everything back by itself and gone on.

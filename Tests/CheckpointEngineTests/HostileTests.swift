@@ -24,7 +24,9 @@ struct HostileTests {
         #expect(message == "core-6.img: no process ends with exit code \(signal)")
     }
 
-    @Test(arguments: [0, 9, 11 | 0x80, 34, 64, 0xff00, 0xffff_ff00] as [UInt32]) func zombiesThatMayBe(code: UInt32) throws {
+    @Test(arguments: [0, 9, 11 | 0x80, 34, 64, 0xff00, 0xffff_ff00] as [UInt32]) func zombiesThatMayBe(code: UInt32)
+        throws
+    {
         let message = try core("core-6.img") {
             $0.tc.taskState = 2
             $0.tc.exitCode = code
@@ -40,7 +42,9 @@ struct HostileTests {
         let long = String(repeating: "x", count: 2 << 20)
         #expect(try core { $0.tc.comm = long } == "core-1.img: a name of 2097152 bytes")
         #expect(try core("core-7.img") { $0.threadCore.comm = long }.contains("too many or too long"))
-        #expect(try core { $0.threadCore.creds.groups = Array(repeating: 1, count: 65_537) }.contains("too many or too long"))
+        #expect(
+            try core { $0.threadCore.creds.groups = Array(repeating: 1, count: 65_537) }.contains(
+                "too many or too long"))
         #expect(try core { $0.threadCore.creds.groups = Array(repeating: 1, count: 65_536) } == "no error")
     }
 
@@ -106,7 +110,8 @@ struct HostileTests {
                 mm.vmas[0].pgoff = offset
             }
             let images = try copy.images()
-            return try failure { [first = try ProcessPlan.tree(from: images)] in _ = try SharedMemoryStore(first, images) }
+            let first = try ProcessPlan.tree(from: images)
+            return failure { _ = try SharedMemoryStore(first, images) }
         }
         #expect(try shared(0) == "no error")
         #expect(try shared(.max - 4095).contains("shared memory of "))

@@ -17,7 +17,9 @@ import Testing
     }
 
     /// Before, at and after this machine's own clocks; years of uptime.
-    @Test(arguments: [(0, 0), (0, 999_999_999), (1, 1), (100_000_000, 500_000_000), ((1 << 32) - 1, 999_999_999)] as [(UInt64, UInt64)])
+    @Test(
+        arguments: [(0, 0), (0, 999_999_999), (1, 1), (100_000_000, 500_000_000), ((1 << 32) - 1, 999_999_999)]
+            as [(UInt64, UInt64)])
     func clocksGoOnFromThere(seconds: UInt64, nanoseconds: UInt64) throws {
         let offsets = try Clocks.offsets(to: entry(seconds, nanoseconds))
         for (clock, offset) in [(CInt(1), offsets.monotonic), (7, offsets.boottime)] {
@@ -32,7 +34,8 @@ import Testing
 
     @Test(arguments: [(1 << 32, 0), (.max, 0), (0, 1_000_000_000), (0, .max)] as [(UInt64, UInt64)])
     func impossibleClocks(seconds: UInt64, nanoseconds: UInt64) {
-        #expect(failure { _ = try Clocks.offsets(to: entry(seconds, nanoseconds)) }.hasPrefix("timens-0.img: a clock at "))
+        #expect(
+            failure { _ = try Clocks.offsets(to: entry(seconds, nanoseconds)) }.hasPrefix("timens-0.img: a clock at "))
     }
 }
 
@@ -52,7 +55,9 @@ import Testing
             let end = min(Int(offset) + Int(count), size)
             guard count > 0, Int(offset) < end else { continue }
             // Protection keys are four bytes of eight.
-            for index in Int(offset)..<(bit == 9 ? Int(offset) + 4 : end) { area[index] = UInt8(truncatingIfNeeded: index) }
+            for index in Int(offset)..<(bit == 9 ? Int(offset) + 4 : end) {
+                area[index] = UInt8(truncatingIfNeeded: index)
+            }
         }
         return area
     }

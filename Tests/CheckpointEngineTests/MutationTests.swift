@@ -8,7 +8,7 @@ import Testing
 /// The mutants run in processes of their own. What the last one was stands in the copy's file `mutant`.
 @Suite(.enabled(if: Samples.present, "needs ../shared/criu-images beside the package"))
 struct MutationTests {
-    private static let mutantsPerSeed = 700
+    private static let mutantsPerSeed = 500
 
     /// Images that a restore reads, the richer ones more often; not the pages, whose bytes are nobody's business.
     private static func targets(in directory: String) throws -> [String] {
@@ -25,7 +25,8 @@ struct MutationTests {
     func everyMutantIsRefusedOrRestored(seed: UInt64) async throws {
         let copy = try ImageCopy()
         let path = copy.path
-        let result = await #expect(processExitsWith: .success, "seed \(seed)") { [seed = seed as UInt64, path = path as String] in
+        let result = await #expect(processExitsWith: .success, "seed \(seed)") {
+            [seed = seed as UInt64, path = path as String] in
             try Self.run(seed: seed, in: ImageCopy(at: path))
         }
         if result == nil {

@@ -75,7 +75,9 @@ struct PlanTests {
         for change: (inout VmaEntry) -> Void in [
             { $0.end = $0.start }, { $0.start += 1 }, { $0.end += 1 }, { $0.start = $0.end + 4096 },
             { $0.end = 0x7fff_ffff_f000 }, { $0.end = .max & ~4095 },
-            { $0.status = 4; $0.end = .max & ~4095 },
+            {
+                $0.status = 4; $0.end = .max & ~4095
+            },
         ] {
             #expect(try memory { change(&$0.vmas[0]) }.contains("is not possible"))
         }

@@ -7,8 +7,6 @@ import Testing
 /// An image is data from anywhere: what it demands beyond config.json is refused.
 @Suite(.enabled(if: Samples.present, "needs ../shared/criu-images beside the package"))
 struct PolicyTests {
-    private static let all: UInt64 = 1 << 41 - 1
-
     private static func policy(
         capabilities: UInt64 = 0, noNewPrivileges: Bool = true, user: UInt32 = 1000, groups: Set<UInt32> = [100]
     ) -> RestorePolicy {
@@ -25,7 +23,9 @@ struct PolicyTests {
                 (creds.uid, creds.euid, creds.suid, creds.fsuid) = (1000, 1000, 1000, 1000)
                 (creds.gid, creds.egid, creds.sgid, creds.fsgid) = (100, 100, 100, 100)
                 creds.groups = []
-                for set in [\CredsEntry.capInh, \.capPrm, \.capEff, \.capBnd, \.capAmb] { creds[keyPath: set] = [0, 0] }
+                for set in [\CredsEntry.capInh, \.capPrm, \.capEff, \.capBnd, \.capAmb] {
+                    creds[keyPath: set] = [0, 0]
+                }
                 if name == "core-10.img" { change(&creds) }
                 core.threadCore.creds = creds
             }

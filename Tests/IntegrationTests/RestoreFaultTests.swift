@@ -35,13 +35,16 @@ extension Integration {
             command.output = nil
             let outcome = try command.run()
             #expect(outcome.status == 1 && outcome.isOneComplaint, "\(what): \(outcome)")
+            if outcome.status == 0 {
+                try bed.runtime.run("delete", "--force", container.id).succeeded()
+            }
             #expect(until(seconds: 5) { bed.leakCheck.leaks().isEmpty }, "\(what) left \(bed.leakCheck.leaks())")
         }
 
         @Test("an image file is damaged", .timeLimit(.minutes(4)), arguments: Defect.allCases)
         func damaged(defect: Defect) throws {
             try TestBed.use { bed in
-                let container = try checkpointed("eventfd", in: bed)
+                let container = try checkpointed("unix_socketpair", in: bed)
                 let image = container.imageFolder("image")
                 for name in Files.names(in: image) where name.hasSuffix(".img") {
                     let path = image + "/" + name

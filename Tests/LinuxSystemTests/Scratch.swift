@@ -14,7 +14,9 @@ final class Scratch {
     deinit { Self.remove(path) }
 
     private static func remove(_ path: String) {
-        for name in (try? directoryEntries(path)) ?? [] where unlink("\(path)/\(name)") != 0 { remove("\(path)/\(name)") }
+        for name in (try? directoryEntries(path)) ?? [] where unlink("\(path)/\(name)") != 0 {
+            remove("\(path)/\(name)")
+        }
         rmdir(path)
     }
 

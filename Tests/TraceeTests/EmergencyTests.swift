@@ -25,9 +25,10 @@ struct EmergencyTests {
         let pid = victim.pid
         for round in 1...10 {
             let tasks = try victim.tasks
-            await #expect(processExitsWith: .signal(SIGKILL)) { [pid = pid as Int32, tasks = tasks as [Int32], moment = moment as Moment] in
+            let engine = await #expect(processExitsWith: .signal(SIGKILL)) {
+                [pid = pid as Int32, tasks = tasks as [Int32], moment = moment as Moment] in
                 let threads = try seizeAll(tasks)
-                let session = try AgentSession(threads: threads, instruction: systemCallInstruction(in: pid))
+                let session = try enter(threads, of: pid)
                 var program = Program(session.area.main)
                 program.call("getpid", Int(SYS_getpid))
                 if moment == .batchRuns {
@@ -41,6 +42,7 @@ struct EmergencyTests {
                 if moment == .batchRuns { sleep(5) }
                 kill(getpid(), SIGKILL)
             }
+            guard engine != nil else { return }
             try #require(victim.goesOn(by: 5), "round \(round): \(victim.whereabouts)")
             #expect(victim.failure == 0, "round \(round)")
         }

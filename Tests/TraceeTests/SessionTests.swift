@@ -14,7 +14,7 @@ struct SessionTests {
             let before = try victim.picture()
             let states = try threads.map { try $0.ptrace.extendedState() }
 
-            let session = try AgentSession(threads: threads, instruction: systemCallInstruction(in: victim.pid))
+            let session = try enter(threads, of: victim.pid)
             #expect(try victim.picture() != before, "the comparison must be able to fail")
             try runBatch(session, victim)
             try session.leave()
@@ -37,7 +37,7 @@ struct SessionTests {
         let tasks = try victim.tasks
         let threads = try seizeAll(tasks)
         let before = try victim.picture()
-        let session = try AgentSession(threads: threads, instruction: systemCallInstruction(in: victim.pid))
+        let session = try enter(threads, of: victim.pid)
         try runBatch(session, victim)
         for index in threads.indices.dropFirst() {
             var program = Program(session.area.lane(index))
@@ -59,7 +59,7 @@ struct SessionTests {
     @Test func aSignalThatComesMeanwhileIsDelivered() throws {
         let victim = try Victim(threaded: false)
         let threads = try seizeAll(victim.tasks)
-        let session = try AgentSession(threads: threads, instruction: systemCallInstruction(in: victim.pid))
+        let session = try enter(threads, of: victim.pid)
         kill(victim.pid, SIGTERM)
         try runBatch(session, victim)
         try session.leave()
@@ -72,7 +72,7 @@ struct SessionTests {
     @Test func aTaskThatDiesIsGone() throws {
         let victim = try Victim(threaded: false)
         let threads = try seizeAll(victim.tasks)
-        let session = try AgentSession(threads: threads, instruction: systemCallInstruction(in: victim.pid))
+        let session = try enter(threads, of: victim.pid)
         kill(victim.pid, SIGKILL)
         var program = Program(session.area.main)
         program.call("getpid", Int(SYS_getpid))

@@ -83,4 +83,14 @@ import Testing
         #expect(word(frame, 40 + 13 * 8) == UInt64(SYS_read))
         #expect(word(frame, 40 + 16 * 8) == UInt64(0x1000))
     }
+
+    /// rt_sigreturn(2) ends what restart_syscall(2) would go on with, which then returns EINTR: the call is made again.
+    @Test func aSleepIsMadeAgain() {
+        var registers = Self.registers
+        registers.orig_rax = UInt64(SYS_clock_nanosleep)
+        registers.rax = UInt64(bitPattern: -516)
+        registers.rip = 0x1002
+        let frame = SignalFrame.bytes(at: Self.address, registers: registers, mask: 0, extendedState: Self.state)
+        #expect(word(frame, 40 + 13 * 8) == UInt64(SYS_clock_nanosleep))
+    }
 }

@@ -111,6 +111,7 @@ static long long now(clockid_t clock) {
     })
 
 static void begin(void) {
+    if (getenv("LAYOUT")) compared &= ~LAYOUT;   // the harness knows a reason for which it may change
     sigset_t asked;
     sigemptyset(&asked);
     sigaddset(&asked, SIGUSR1);

@@ -15,12 +15,14 @@ package struct CheckpointRequest {
     package var refreeze: () throws -> Void
     package var leaveRunning: Bool
     package var externalDescriptors: [String]
+    /// Where the container sees files of the host by bind mounts.
+    package var hostMounts: Set<String>
     package var logger: Logger
 
     package init(
         container: String, firstProcess: pid_t, members: @escaping () throws -> [pid_t],
         thaw: @escaping () throws -> Void, refreeze: @escaping () throws -> Void, leaveRunning: Bool,
-        externalDescriptors: [String], logger: Logger
+        externalDescriptors: [String], hostMounts: Set<String>, logger: Logger
     ) {
         self.container = container
         self.firstProcess = firstProcess
@@ -29,6 +31,7 @@ package struct CheckpointRequest {
         self.refreeze = refreeze
         self.leaveRunning = leaveRunning
         self.externalDescriptors = externalDescriptors
+        self.hostMounts = hostMounts
         self.logger = logger
     }
 }
@@ -74,11 +77,10 @@ package func checkpoint(
 
     let dump = try Dump(first: first, externalDescriptors: request.externalDescriptors)
     defer { dump.pages.close() }
-    try refuseMounts(of: first)
+    try refuseMounts(of: first, except: request.hostMounts)
     for process in running.processes {
         try about("\(process)") {
-            var told = flags[process.hostPid] ?? [:]
-            if told.isEmpty && !process.isZombie { told = try mappingFlags(of: process.hostPid) }
+            let told = flags[process.hostPid] ?? [:]
             try ProcessCapture(process: process, dump: dump).run(flags: told)
         }
     }

@@ -15,7 +15,9 @@ extension Dump {
         try images.add(.socketQueues, records: socketQueues)
         try images.add(.seccomp, entries: [SeccompEntry.with { $0.seccompFilters = seccompFilters }])
         try images.add(.pstree, entries: tree)
-        for file in pages.files { images.note(ImageKind.pages.fileName(file.id), size: file.size) }
+        for (file, sum) in zip(pages.files, pages.sums) {
+            images.note(ImageKind.pages.fileName(file.id), size: file.size, sum: sum)
+        }
         images.add("descriptors.json", Array(descriptorsJSON.utf8))
         try images.add(
             .inventory,
@@ -41,9 +43,11 @@ extension Dump {
     }
 }
 
-/// File systems whose content lives in memory and is not carried over yet must be empty, but for what the
-/// configuration itself puts there.
-func refuseMounts(of process: CapturedProcess) throws {
+/// File systems of the container's own whose content lives in memory and is not carried over yet must be empty, but for
+/// what the configuration itself puts there.
+///
+/// - Parameter outer: where the configuration mounts files of the host, which stay where they are.
+func refuseMounts(of process: CapturedProcess, except outer: Set<String>) throws {
     let root = "/proc/\(process.hostPid)/root"
     let lines = try readText("/proc/\(process.hostPid)/mountinfo").split(separator: "\n")
     // 36 35 98:0 /root /point options - type source superoptions
@@ -54,6 +58,7 @@ func refuseMounts(of process: CapturedProcess) throws {
     }
     let points = Set(mounts.map(\.point))
     for mount in mounts where mount.type == "tmpfs" && mount.point != "/dev" && !mount.options.hasPrefix("ro") {
+        if outer.contains(mount.point) { continue }
         let names = (try? directoryEntries(root + mount.point)) ?? []
         guard let found = names.first(where: { !points.contains(mount.point + "/" + $0) }) else { continue }
         throw CheckpointError(

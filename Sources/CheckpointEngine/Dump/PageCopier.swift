@@ -1,3 +1,4 @@
+import CheckpointImages
 import LinuxSystem
 
 /// Copies runs of memory into image files with two threads: while one reads a task's memory, the other writes.
@@ -15,9 +16,12 @@ final class PageCopier: @unchecked Sendable {
     private let lock: UnsafeMutablePointer<pthread_mutex_t>
     private var next = 0
     private var failure: (any Error)?
+    /// One for each file.
+    private(set) var sums: [PageSum]
 
     init(runs: [PageDump.Run], files: [(name: String, size: UInt64)], into directory: CInt) throws {
         self.files = files
+        sums = files.map { _ in PageSum() }
         lock = .allocate(capacity: 1)
         pthread_mutex_init(lock, nil)
         pieces = runs.flatMap { run in
@@ -40,11 +44,9 @@ final class PageCopier: @unchecked Sendable {
     }
 
     private static func create(_ name: String, _ size: UInt64, direct: Bool, in directory: CInt) throws -> CInt {
-        let flags = O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW
-        var file: CInt?
-        if direct { file = try? openAt(directory, name, flags | CInt(CLINUX_O_DIRECT), mode: 0o600).release() }
-        let made: CInt
-        if let file { made = file } else { made = try openAt(directory, name, flags & ~O_EXCL, mode: 0o600).release() }
+        let made = try openAt(directory, name, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW, mode: 0o600).release()
+        // Not every file system can; then the page cache takes it.
+        if direct { _ = clinux_fcntl(made, F_SETFL, Int(CLINUX_O_DIRECT)) }
         if size > 0 {
             // Room for all of it now or never: a full disk is better met before anything is copied.
             let length = off_t(truncatingIfNeeded: size)
@@ -103,6 +105,11 @@ final class PageCopier: @unchecked Sendable {
 
     private func copy(_ piece: PageDump.Run, through buffer: UnsafeMutableRawBufferPointer) throws {
         try Self.read(piece, into: buffer)
+        var sum = PageSum()
+        sum.add(UnsafeRawBufferPointer(buffer), at: piece.offset)
+        pthread_mutex_lock(lock)
+        sums[piece.file].add(sum)
+        pthread_mutex_unlock(lock)
         var done = 0
         while done < buffer.count {
             let position = off_t(piece.offset) + off_t(done)

@@ -36,6 +36,8 @@ struct PageDump {
     var sharedMemory: [UInt64: SharedMemory] = [:]
     var mappedFiles: [String: UInt32] = [:]
     private(set) var files: [(id: UInt32, size: UInt64)] = []
+    /// One for each file, once they are written.
+    private(set) var sums: [PageSum] = []
     private var runs: [Run] = []
     private var opened: [CInt] = []
     private(set) var pagesScanned: UInt64 = 0
@@ -128,9 +130,11 @@ struct PageDump {
     }
 
     /// Copies everything. The container stands still meanwhile.
-    func write(into directory: CInt) throws {
-        try PageCopier(runs: runs, files: files.map { (ImageKind.pages.fileName($0.id), $0.size) }, into: directory)
-            .run()
+    mutating func write(into directory: CInt) throws {
+        let named = files.map { (ImageKind.pages.fileName($0.id), $0.size) }
+        let copier = try PageCopier(runs: runs, files: named, into: directory)
+        try copier.run()
+        sums = copier.sums
     }
 
     func close() {

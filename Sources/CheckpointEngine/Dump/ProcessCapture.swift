@@ -101,14 +101,15 @@ struct ProcessCapture {
             state.seccompFilter = newest
         }
         let pending = PendingSignals.numbers(state.signalsP) + PendingSignals.numbers(shared.signalsS)
-        let willHandle = pending.contains { signal in
+        let handled = pending.first { signal in
             thread.signalMask & (1 << UInt64(signal - 1)) == 0 && SignalActions.hasHandler(shared.sigactions, signal)
         }
+        let interruption = handled.map { SignalActions.restarts(shared.sigactions, $0) }
         return try CoreEntry.with {
             $0.mtype = .x8664
             $0.threadInfo = try .with {
                 $0.clearTidAddr_p = tidAddress
-                $0.gpregs = Registers.entry(thread, pendingHandler: willHandle)
+                $0.gpregs = Registers.entry(thread, handlerRestarts: interruption)
                 $0.fpregs = try ExtendedState.entry(try thread.extendedState.get())
             }
             $0.threadCore = state
@@ -154,8 +155,23 @@ struct ProcessCapture {
             }
             ids.append(id)
         }
-        for (_, file) in Namespaces.files where try dump.namespaceID(file, of: pid) != dump.namespaceID(file, of: dump.first.hostPid) {
+        for (index, thread) in process.threads.enumerated().dropFirst() {
+            for (kind, name) in kinds {
+                let same = try systemCall("kcmp", Int(SYS_kcmp), Int(pid), Int(thread.tid), Int(kind), 0, 0)
+                guard same == 0 else {
+                    throw CheckpointError(
+                        "thread \(process.innerThreads[index]) has a \(name) of its own; this cannot be checkpointed yet"
+                    )
+                }
+            }
+        }
+        let first = dump.first.hostPid
+        for (_, file) in Namespaces.files where try dump.namespaceID(file, of: pid) != dump.namespaceID(file, of: first)
+        {
             throw CheckpointError("is in another \(file) namespace than its container; this cannot be checkpointed yet")
+        }
+        guard try readText("/proc/\(pid)/cgroup") == readText("/proc/\(first)/cgroup") else {
+            throw CheckpointError("is in a cgroup of its own below its container's; this cannot be checkpointed yet")
         }
         // KCMP_VM, KCMP_FILES, KCMP_FS, KCMP_SIGHAND
         return try TaskKobjIdsEntry.with {

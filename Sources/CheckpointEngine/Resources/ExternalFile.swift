@@ -11,7 +11,7 @@ enum ExternalFile: FileKind {
         guard !dump.isInside(file) else { return nil }
         guard dump.externalDescriptors.contains(file.link) else { return nil }
         // A pipe keeps its own type, with which CRIU knows to inherit it.
-        if file.status.isFIFO { return Pipe.entry(file, id: id) }
+        if file.link.hasPrefix("pipe:[") { return Pipe.entry(file, id: id) }
         return FileEntry.with {
             $0.type = .reg
             $0.id = id
@@ -28,19 +28,29 @@ enum ExternalFile: FileKind {
     }
 
     static func recreate(_ entry: FileEntry, in workshop: Workshop) throws -> OwnedDescriptor? {
-        let name: String
-        if entry.hasReg, entry.reg.ext {
-            name = entry.reg.name
-        } else if entry.hasPipe {
-            name = "pipe:[\(entry.pipe.pipeID)]"
-        } else {
-            return nil
-        }
+        guard let name = name(of: entry) else { return nil }
         if let number = workshop.externalDescriptors.firstIndex(of: name) {
             return try workshop.standardStream(number)
         }
         if entry.hasPipe { return nil }
         throw CheckpointError("file \(entry.id) lay outside the container (\(name)), and nothing was given for it")
+    }
+}
+
+extension ExternalFile {
+    /// What the file was called outside, `nil` for one that was never there.
+    private static func name(of entry: FileEntry) -> String? {
+        if entry.hasReg, entry.reg.ext { return entry.reg.name }
+        return entry.hasPipe ? "pipe:[\(entry.pipe.pipeID)]" : nil
+    }
+
+    /// Which standard stream takes the place of descriptor `number`, if it was that one: two of them may have led to
+    /// the same file and now lead to different ones.
+    static func stream(for entry: FileEntry, number: UInt32, in workshop: Workshop) -> Int? {
+        guard let name = name(of: entry), number < workshop.externalDescriptors.count,
+            workshop.externalDescriptors[Int(number)] == name
+        else { return nil }
+        return Int(number)
     }
 }
 

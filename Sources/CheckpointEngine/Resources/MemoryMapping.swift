@@ -37,7 +37,11 @@ enum MemoryMapping {
         _ process: CapturedProcess, flags: [Range<UInt64>: Set<Substring>], into dump: Dump
     ) throws -> [VmaEntry] {
         var entries: [VmaEntry] = []
-        for line in try memoryMap(of: process.hostPid) {
+        let lines = try memoryMap(of: process.hostPid)
+        // Whoever mapped something since then costs the container the time to look again.
+        let isStale = lines.contains { flags[$0.range] == nil && !$0.name.hasPrefix("[v") }
+        let flags = isStale ? try mappingFlags(of: process.hostPid) : flags
+        for line in lines {
             let told = flags[line.range]
             let entry = try about("mapping \(RemoteAddress(line.start))-\(RemoteAddress(line.end)) \(line.name)") {
                 try capture(line, flags: told, process, into: dump)

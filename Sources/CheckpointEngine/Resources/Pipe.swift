@@ -13,16 +13,13 @@ enum Pipe: FileKind {
         let isAlone = poll.revents & Int16(POLLHUP | POLLERR) != 0
         let canRead = file.info.flags & UInt32(O_ACCMODE) != UInt32(O_WRONLY)
         ends.mayBeAlone = ends.mayBeAlone || isAlone
+        if file.info.flags & UInt32(CLINUX_O_DIRECT) != 0 { ends.hasPackets = true }
         if canRead { ends.hasReader = true }
         if file.info.flags & UInt32(O_ACCMODE) != UInt32(O_RDONLY) { ends.hasWriter = true }
         if canRead && !ends.isCaptured {
             ends.isCaptured = true
             let size = try system("size of pipe") { clinux_fcntl(file.descriptor.raw, CLINUX_F_GETPIPE_SZ, 0) }
             let bytes = try content(of: file.descriptor.raw, size: Int(size))
-            // The image format has no place for the bounds of packets.
-            guard bytes.isEmpty || file.info.flags & UInt32(CLINUX_O_DIRECT) == 0 else {
-                throw CheckpointError("\(file.link): packets in a pipe (O_DIRECT) cannot be checkpointed yet")
-            }
             let entry = PipeDataEntry.with {
                 $0.pipeID = inode
                 $0.bytes = UInt32(bytes.count)
@@ -82,6 +79,8 @@ enum Pipe: FileKind {
         /// The kernel says that nobody at all holds the other end.
         var mayBeAlone = false
         var isCaptured = false
+        /// Written in packets (O_DIRECT), for whose bounds the image format has no place.
+        var hasPackets = false
         let holder: String
         let number: CInt
 
@@ -91,8 +90,14 @@ enum Pipe: FileKind {
         }
     }
 
-    /// Fails if the other end of a pipe is held by somebody outside the container.
+    /// Fails if the other end of a pipe is held by somebody outside the container, or if packets are in it.
     static func verify(_ dump: Dump) throws {
+        for record in dump.pipeData where record.entry.bytes > 0 {
+            guard let ends = dump.pipes[record.entry.pipeID], ends.hasPackets else { continue }
+            throw CheckpointError(
+                "\(ends.holder): descriptor \(ends.number): pipe:[\(record.entry.pipeID)]: packets in a pipe (O_DIRECT) "
+                    + "cannot be checkpointed yet")
+        }
         for (inode, ends) in dump.pipes where ends.hasReader != ends.hasWriter && !ends.mayBeAlone {
             throw CheckpointError(
                 "\(ends.holder): descriptor \(ends.number): pipe:[\(inode)]: its other end is held outside the "

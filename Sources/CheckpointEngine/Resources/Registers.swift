@@ -5,15 +5,18 @@ import Tracee
 /// The general purpose registers (x86-64), as the task will resume with them: an interrupted system call is rewound so
 /// that it is made again, or returns EINTR where a handler will run first.
 enum Registers {
-    static func entry(_ thread: TracedThread, pendingHandler: Bool) -> UserX86RegsEntry {
+    /// - Parameter handlerRestarts: set if a handler will run first; whether it has SA_RESTART.
+    static func entry(_ thread: TracedThread, handlerRestarts: Bool?) -> UserX86RegsEntry {
         var now = thread.registersForCopy()
-        // pause(2), sigsuspend(2) and their like end with EINTR when a handler runs; made again after the handler they
-        // would wait for a second signal.
-        if pendingHandler, thread.registers.restartingCall != nil,
-            Int64(bitPattern: UInt64(thread.registers.rax)) == -514
-        {
-            now.rip = thread.registers.rip
-            now.rax = UInt64(bitPattern: Int64(-EINTR))
+        // As the kernel decides it (signal(7)): made again after the handler, pause(2) would wait for a second signal.
+        if let handlerRestarts, thread.registers.restartingCall != nil {
+            let code = Int64(bitPattern: UInt64(thread.registers.rax))
+            // ERESTARTNOHAND and ERESTART_RESTARTBLOCK always end, ERESTARTSYS without SA_RESTART.
+            if code == -514 || code == -516 || (code == -512 && !handlerRestarts) {
+                now = thread.registers
+                now.orig_rax = UInt64.max
+                now.rax = UInt64(bitPattern: Int64(-EINTR))
+            }
         }
         return UserX86RegsEntry.with {
             $0.r15 = UInt64(now.r15)

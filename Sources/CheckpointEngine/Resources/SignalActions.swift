@@ -40,6 +40,12 @@ enum SignalActions {
         return entries[index].sigaction > 1
     }
 
+    /// Whether a call that the handler interrupts is made again (SA_RESTART).
+    static func restarts(_ entries: [SaEntry], _ signal: CInt) -> Bool {
+        guard let index = signals.firstIndex(of: signal), index < entries.count else { return false }
+        return entries[index].flags & 0x1000_0000 != 0
+    }
+
     static func recreate(_ entries: [SaEntry], in program: inout Program) throws {
         guard entries.count == signals.count else {
             throw CheckpointError("\(entries.count) signal actions instead of \(signals.count)")

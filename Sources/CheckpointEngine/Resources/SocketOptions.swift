@@ -45,9 +45,35 @@ enum SocketOptions {
         options.soPriority = UInt32(bitPattern: try number(socket, SOL_SOCKET, SO_PRIORITY))
         options.soMark = UInt32(bitPattern: try number(socket, SOL_SOCKET, SO_MARK))
         options.soRcvlowat = UInt32(bitPattern: try number(socket, SOL_SOCKET, SO_RCVLOWAT))
+        // SO_GET_FILTER tells how long an attached filter is.
+        var length: socklen_t = 0
+        if getsockopt(socket, SOL_SOCKET, 26, nil, &length) == 0, length > 0 {
+            throw CheckpointError("a socket with a filter attached (SO_ATTACH_FILTER) cannot be checkpointed yet")
+        }
+        let linger = try pair(socket, SO_LINGER)
+        if linger[0] != 0 { options.soLinger = UInt32(bitPattern: linger[1]) }
+        let device = try boundDevice(socket)
+        if !device.isEmpty { options.soBoundDev = device }
         // SO_BUF_LOCK, Linux 5.15: which of the two sizes the program chose itself.
         options.soBufLock = UInt32(bitPattern: try number(socket, SOL_SOCKET, 72))
         return options
+    }
+
+    /// Two numbers, such as struct linger.
+    private static func pair(_ socket: CInt, _ option: CInt) throws -> SIMD2<Int32> {
+        var value = SIMD2<Int32>(0, 0)
+        var length = socklen_t(8)
+        try system("socket option \(option)") { getsockopt(socket, SOL_SOCKET, option, &value, &length) }
+        return value
+    }
+
+    private static func boundDevice(_ socket: CInt) throws -> String {
+        var name = [UInt8](repeating: 0, count: 16)
+        var length = socklen_t(name.count)
+        try system("device of socket") {
+            name.withUnsafeMutableBytes { getsockopt(socket, SOL_SOCKET, SO_BINDTODEVICE, $0.baseAddress, &length) }
+        }
+        return String(decoding: name.prefix(Int(length)).prefix { $0 != 0 }, as: UTF8.self)
     }
 
     /// Only what differs from a fresh socket's is set.
@@ -72,6 +98,18 @@ enum SocketOptions {
         ]
         for (option, wanted, current) in flags where wanted != current {
             try set(socket, SOL_SOCKET, option, wanted ? 1 : 0)
+        }
+        if options.hasSoLinger {
+            var linger = SIMD2<Int32>(1, Int32(bitPattern: options.soLinger))
+            try system("set linger of socket") { setsockopt(socket, SOL_SOCKET, SO_LINGER, &linger, 8) }
+        }
+        if options.hasSoBoundDev {
+            let name = Array(options.soBoundDev.utf8)
+            try system("bind socket to device \(options.soBoundDev)") {
+                name.withUnsafeBytes {
+                    setsockopt(socket, SOL_SOCKET, SO_BINDTODEVICE, $0.baseAddress, socklen_t($0.count))
+                }
+            }
         }
         if options.soPriority != fresh.soPriority {
             try set(socket, SOL_SOCKET, SO_PRIORITY, CInt(bitPattern: options.soPriority))

@@ -29,7 +29,14 @@ struct Furnishing {
         self.area = area
         spare = area.end
         sent = try plan.descriptors.map { entry in
-            try about("descriptor \(entry.fd)") { try workshop.descriptor(for: entry.id) }
+            try about("descriptor \(entry.fd)") {
+                if let file = workshop.entry(entry.id),
+                    let stream = ExternalFile.stream(for: file, number: entry.fd, in: workshop)
+                {
+                    return workshop.keep(try workshop.standardStream(stream))
+                }
+                return try workshop.descriptor(for: entry.id)
+            }
         }
     }
 

@@ -14,8 +14,8 @@ package func checkpointContainer(_ container: Container, options: CheckpointOpti
     let images = try openImageDirectory(options.imagePath)
     let work = try WorkDirectory(options.workPath, name: "dump")
     do {
-        let statistics = try checkpoint(
-            request(container, isPaused: status == .paused, options, work.logger), into: images)
+        let request = try request(container, isPaused: status == .paused, options, work.logger)
+        let statistics = try checkpoint(request, into: images)
         try work.save(
             .statsDump,
             .with {
@@ -44,12 +44,15 @@ package func checkpointContainer(_ container: Container, options: CheckpointOpti
 
 private func request(
     _ container: Container, isPaused: Bool, _ options: CheckpointOptions, _ logger: Logger
-) -> CheckpointRequest {
+) throws(RuntimeError) -> CheckpointRequest {
     let cgroups = container.state.cgroups
+    let mounts = try container.store.loadConfiguration(container.id).mounts
+    let hostMounts = mounts.filter { $0.type == "bind" || $0.options.contains("bind") || $0.options.contains("rbind") }
     return CheckpointRequest(
         container: container.id, firstProcess: container.state.initPid, members: { try cgroups.processes() },
         thaw: { if isPaused { try cgroups.thaw() } }, refreeze: { if isPaused { try cgroups.freeze() } },
-        leaveRunning: options.leaveRunning, externalDescriptors: container.state.externalDescriptors, logger: logger)
+        leaveRunning: options.leaveRunning, externalDescriptors: container.state.externalDescriptors,
+        hostMounts: Set(hostMounts.map(\.destination)), logger: logger)
 }
 
 /// The directory for new images: made if need be, and empty of any checkpoint.

@@ -7,6 +7,8 @@ import OCISpec
 ///
 /// - Returns: the status that the command exits with: 0 when detached, otherwise the restored first process's.
 package func restoreContainer(id: String, options: RestoreOptions) throws(RuntimeError) -> CInt {
+    // Before the work directory is made, which may be the same.
+    _ = try restoring(id) { try openImages(options.imagePath) }.raw
     let work = try WorkDirectory(options.workPath, name: "restore")
     let logger = work.logger
     do throws(RuntimeError) {
@@ -31,6 +33,10 @@ private func restore(
     do { try request.spec.validate() } catch { throw RuntimeError("\(error)") }
     guard request.spec.process?.terminal != true else {
         throw RuntimeError("restore of container \(id) failed: a container with a terminal cannot be restored yet")
+    }
+    for label in [request.spec.process?.apparmorProfile, request.spec.process?.selinuxLabel]
+    where label?.isEmpty == false {
+        throw RuntimeError("restore of container \(id) failed: AppArmor and SELinux labels are not supported yet")
     }
     let plan = try restoring(id) {
         let images = try RestoreImages(try openImages(options.imagePath))
@@ -95,6 +101,6 @@ private func policy(_ spec: Spec) throws(RuntimeError) -> RestorePolicy {
 }
 
 /// The engine's errors, as the command's.
-private func restoring<R>(_ id: String, _ body: () throws -> R) throws(RuntimeError) -> R {
+private func restoring<R: ~Copyable>(_ id: String, _ body: () throws -> R) throws(RuntimeError) -> R {
     do { return try body() } catch { throw RuntimeError("restore of container \(id) failed", because: error) }
 }

@@ -44,7 +44,8 @@ extension RestoreOptions {
             ("parent-path", parentPath != nil), ("tcp-established", tcpEstablished), ("tcp-close", tcpClose),
             ("ext-unix-sk", externalUnixSockets), ("shell-job", shellJob), ("file-locks", fileLocks),
             ("auto-dedup", autoDedup), ("lazy-pages", lazyPages), ("lsm-profile", lsmProfile != nil),
-            ("lsm-mount-context", lsmMountContext != nil),
+            ("lsm-mount-context", lsmMountContext != nil), ("console-socket", consoleSocket != nil),
+            ("preserve-fds", preservedDescriptors > 0),
         ])
         try refuse(mode: manageCgroupsMode, emptyNamespaces: emptyNamespaces)
     }

@@ -65,6 +65,8 @@ struct ContainerCreator {
         }
         try grouping { () throws(CgroupError) in try cgroups.create() }
         ownsCgroups = true
+        // v1 takes all devices away before it gives some back, so nobody may be in the cgroup yet.
+        if cgroups.layout == .v1 { try applyLimits() }
         let entry = try CgroupEntry(cgroups)
         let result = try launching { () throws(SystemError) in
             try BirthNamespaces.clone(
@@ -124,8 +126,7 @@ struct ContainerCreator {
     private func bringUp(
         _ pid: pid_t, _ pidfd: borrowing Pidfd, _ channel: borrowing InitChannel
     ) throws(RuntimeError) {
-        let linux = request.spec.linux
-        try grouping { () throws(CgroupError) in try cgroups.apply(linux?.resources) }
+        if cgroups.layout == .v2 { try applyLimits() }
         if let adjustment = setup?.process.oomScoreAdj {
             try launching { () throws(SystemError) in try writeControl("/proc/\(pid)/oom_score_adj", "\(adjustment)") }
         }
@@ -144,6 +145,12 @@ struct ContainerCreator {
             case nil: throw RuntimeError("it ended during set-up")
             case .some(let other): throw RuntimeError("unexpected message from container process: \(other)")
             }
+        }
+    }
+
+    private func applyLimits() throws(RuntimeError) {
+        try within("unable to apply cgroup configuration") { () throws(RuntimeError) in
+            try grouping { () throws(CgroupError) in try cgroups.apply(request.spec.linux?.resources) }
         }
     }
 

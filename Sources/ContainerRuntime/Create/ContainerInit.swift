@@ -158,7 +158,10 @@ struct ContainerInit: ~Copyable {
         try channel.send(.ready)
         CallingProcess.setName("stasis:restore")
         request.signals?.restore()
-        try launching { () throws(SystemError) in try CallingProcess.closeRange(3) }
+        try launching { () throws(SystemError) in
+            if !request.noNewKeyring { try joinSessionKeyring("_ses.\(request.id)") }
+            try CallingProcess.closeRange(3)
+        }
         while true { pause() }
     }
 }

@@ -19,7 +19,8 @@ struct Mutator {
 
     /// Numbers at which arithmetic goes wrong.
     private static let extremes: [UInt64] = [
-        0, 1, 2, 3, 15, 16, 63, 64, 65, 127, 128, 255, 4095, 4096, 65_535, 65_536, 1 << 20, 1 << 22, 1 << 31 - 1, 1 << 31,
+        0, 1, 2, 3, 15, 16, 63, 64, 65, 127, 128, 255, 4095, 4096, 65_535, 65_536, 1 << 20, 1 << 22, 1 << 31 - 1,
+        1 << 31,
         1 << 32 - 1, 1 << 32, 1 << 46, 1 << 47, 0x7fff_ffff_f000, 1 << 62, 1 << 63 - 1, 1 << 63, .max - 4095, .max - 1,
         .max,
     ]
@@ -30,7 +31,9 @@ struct Mutator {
             let count = Int.random(in: 0...bytes.count, using: &generator)
             return (Array(bytes.prefix(count)), "cut to \(count)")
         case 1:
-            let extra = (0..<Int.random(in: 1...64, using: &generator)).map { _ in UInt8.random(in: 0...255, using: &generator) }
+            let extra = (0..<Int.random(in: 1...64, using: &generator)).map { _ in
+                UInt8.random(in: 0...255, using: &generator)
+            }
             return (bytes + extra, "\(extra.count) bytes more")
         case 2...6:
             guard !bytes.isEmpty else { return (bytes, "nothing") }
@@ -61,7 +64,8 @@ struct Mutator {
         else { return (bytes, "nothing") }
         if Int.random(in: 0..<8, using: &generator) == 0 { entries.append(entries[index]) }
         entries[index] = changed[...]
-        let body = entries.flatMap { entry in (0..<4).map { UInt8(truncatingIfNeeded: entry.count >> (8 * $0)) } + entry }
+        let body = entries.flatMap { entry in (0..<4).map { UInt8(truncatingIfNeeded: entry.count >> (8 * $0)) } + entry
+        }
         return (Array(bytes[..<header]) + body + rest, "entry \(index): \(what)")
     }
 
@@ -101,7 +105,9 @@ struct Mutator {
                 guard let value = varint() else { return nil }
                 field.varint = value
             case 1, 2, 5:
-                guard let count = key & 7 == 2 ? varint() : key & 7 == 1 ? 8 : 4, let content = take(count) else { return nil }
+                guard let count = key & 7 == 2 ? varint() : key & 7 == 1 ? 8 : 4, let content = take(count) else {
+                    return nil
+                }
                 field.content = content
             default: return nil
             }
@@ -131,7 +137,9 @@ struct Mutator {
 
     private mutating func lie(_ message: ArraySlice<UInt8>, depth: Int) -> (bytes: [UInt8], what: String)? {
         guard depth < 6, var fields = Self.fields(message),
-            let index = fields.indices.randomElement(using: &generator)
+            // Every kind of field as often: there are hundreds of mappings and one number beside them.
+            let key = Set(fields.map(\.key)).sorted().randomElement(using: &generator),
+            let index = fields.indices.filter({ fields[$0].key == key }).randomElement(using: &generator)
         else { return nil }
         let name = "field \(fields[index].key >> 3)"
         let extreme = Self.extremes.randomElement(using: &generator) ?? 0
@@ -159,7 +167,8 @@ struct Mutator {
             fields[index].content = (0..<count).map { content.isEmpty ? 0x41 : content[$0 % content.count] }[...]
             return (Self.encoded(fields), "\(name) has \(count) bytes")
         default:
-            fields[index].content = fields[index].content.indices.map { UInt8(truncatingIfNeeded: extreme >> UInt64($0 % 8 * 8)) }[...]
+            fields[index].content =
+                fields[index].content.indices.map { UInt8(truncatingIfNeeded: extreme >> UInt64($0 % 8 * 8)) }[...]
             return (Self.encoded(fields), "\(name) is fixed \(extreme)")
         }
     }

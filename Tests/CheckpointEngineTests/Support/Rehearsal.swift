@@ -19,7 +19,8 @@ struct Rehearsal {
 
     func run() throws {
         let policy = RestorePolicy(
-            capabilities: .max, noNewPrivileges: false, seccomp: SeccompPolicy(program: [], flags: 0), user: 0, groups: [])
+            capabilities: .max, noNewPrivileges: false, seccomp: SeccompPolicy(program: [], flags: 0), user: 0,
+            groups: [])
         var logger = Logger(label: "rehearsal")
         logger.logLevel = .critical
         _ = try Restore(images: images, policy: policy, logger: logger)
@@ -54,14 +55,19 @@ struct Rehearsal {
         for timers in ProgramRunner.portions(plan.task.timers.posix) { add { PosixTimer.recreate(timers, in: &$0) } }
         // Filters and credentials come in a program that was empty before.
         var program = Program(area.main)
-        if let filters = try? Seccomp.chain(state.hasSeccompFilter ? state.seccompFilter : nil, in: images.seccompFilters) {
-            try? Seccomp.recreate(filters, configured: SeccompPolicy(program: [0, 0, 0, 0, 0, 0, 0, 0], flags: 0), in: &program)
+        if let filters = try? Seccomp.chain(
+            state.hasSeccompFilter ? state.seccompFilter : nil, in: images.seccompFilters)
+        {
+            try? Seccomp.recreate(
+                filters, configured: SeccompPolicy(program: [0, 0, 0, 0, 0, 0, 0, 0], flags: 0), in: &program)
         }
         if !program.fits(calls: 600, bytes: 128 << 10) { program = Program(area.main) }
         Credentials.recreate(state.creds, bounding: .max, in: &program)
         ThreadState.recreateDeathSignal(state, in: &program)
         ProcessAttributes.recreateDumpable(plan.mm, in: &program)
-        for (signals, thread) in [(state.signalsP.signals, pid_t(1)), (plan.task.signalsS.signals, nil)] as [([SiginfoEntry], pid_t?)] {
+        for (signals, thread) in [(state.signalsP.signals, pid_t(1)), (plan.task.signalsS.signals, nil)]
+            as [([SiginfoEntry], pid_t?)]
+        {
             for part in ProgramRunner.portions(signals) {
                 add { try PendingSignals.recreate(.with { $0.signals = part }, process: 1, thread: thread, in: &$0) }
             }
@@ -73,22 +79,28 @@ struct Rehearsal {
     private func furnish(_ plan: ProcessPlan, _ shared: SharedMemoryStore?) {
         for mapping in plan.mm.vmas {
             let id = try? SharedMemoryStore.id(of: mapping, images)
-            if let id, let pagemap = try? images.directory.pagemap(.shmemPagemap, id) { _ = try? images.directory.pages(of: pagemap) }
+            if let id, let pagemap = try? images.directory.pagemap(.shmemPagemap, id) {
+                _ = try? images.directory.pages(of: pagemap)
+            }
             add { MemoryMapping.recreate(mapping, descriptor: 3, isFilled: true, in: &$0) }
             add { MemoryMapping.protect(mapping, isFilled: true, in: &$0) }
         }
         add { ProcessAttributes.recreateLayout(plan.mm, executable: 3, in: &$0) }
         for file in images.files.values {
-            for targets in ProgramRunner.portions(file.epfd.tfd) { add { EventPoll.register(targets, number: 3, in: &$0) } }
+            for targets in ProgramRunner.portions(file.epfd.tfd) {
+                add { EventPoll.register(targets, number: 3, in: &$0) }
+            }
         }
-        guard let pagemap = plan.pagemap, let code = plan.mm.vmas.first(where: { $0.kind.contains(.vdso) }) else { return }
+        guard let pagemap = plan.pagemap, let code = plan.mm.vmas.first(where: { $0.kind.contains(.vdso) }) else {
+            return
+        }
         let ranges = pagemap.entries.filter(\.isStored).map { $0.vaddr..<$0.vaddr + $0.pageCount * 4096 }
         _ = try? images.directory.pages(of: pagemap)
         try? KernelCode.check(code, ranges, in: images, plan)
     }
 
-    /// Makes every file of the images, in this process's own root and network. Each change of network namespace waits for
-    /// the kernel's other processors.
+    /// Makes every file of the images, in this process's own root and network. Dear: each change of network namespace
+    /// waits for the kernel's other processors.
     func makeFiles() throws {
         let workshop = try Workshop(images: images, first: getpid(), streams: [0, 1, 2])
         for id in images.files.keys.sorted() { _ = try? workshop.descriptor(for: id) }

@@ -27,11 +27,11 @@ final class Scratch {
     /// Runs a program to its end; what it wrote to its standard output.
     func output(of command: [String]) throws -> String {
         let pipe = try makePipe()
-        let (reader, writer) = (pipe.first.raw, pipe.second.raw)
+        let writer = pipe.second.release()
+        let reader = pipe.first
         let child = try Self.start(command, output: writer)
         close(writer)
-        let bytes = try readAll(reader)
-        close(reader)
+        let bytes = try readAll(reader.raw)
         var status: CInt = 0
         try system("wait for \(command[0])") { waitpid(child, &status, 0) }
         guard status == 0 else { throw SystemError(.ioError, "\(command.joined(separator: " ")): status \(status)") }

@@ -97,7 +97,10 @@ final class Victim {
         try scratch.write("page", [UInt8](repeating: 0, count: 4096))
         page = try openAt(AT_FDCWD, scratch.path("page"), O_RDONLY)
         _ = try scratch.output(
-            of: ["/usr/bin/cc", "-O1", "-w", "-static", "-pthread", "-o", scratch.path("victim"), scratch.path("victim.c")])
+            of: [
+                "/usr/bin/cc", "-O1", "-w", "-static", "-pthread", "-o", scratch.path("victim"),
+                scratch.path("victim.c"),
+            ])
         pid = try Scratch.start([scratch.path("victim"), scratch.path("page")] + (threaded ? ["threads"] : []))
         try #require(goesOn(by: 3), "the program does not start")
     }
@@ -123,7 +126,8 @@ final class Victim {
 
     /// What the kernel tells of a process that does not go on.
     var whereabouts: String {
-        ["status", "syscall", "stack"].map { (try? readText("/proc/\(pid)/\($0)")) ?? "no \($0)" }.joined(separator: "\n")
+        ["status", "syscall", "stack"].map { (try? readText("/proc/\(pid)/\($0)")) ?? "no \($0)" }.joined(
+            separator: "\n")
     }
 
     /// Whether every thread makes `count` rounds within five seconds.
@@ -174,15 +178,20 @@ func seizeAll(_ tasks: [pid_t]) throws -> [TracedThread] {
     return try tasks.map { try TracedThread(stopped: Ptrace($0), by: Ptrace($0).waitUntilInterrupted()) }
 }
 
-/// A `syscall` instruction in the kernel's own code (vdso) of a process.
-func systemCallInstruction(in process: pid_t) throws -> RemoteAddress {
+/// Puts the agent into a process, whose network namespace must be this one's.
+func enter(_ threads: [TracedThread], of process: pid_t) throws -> AgentSession {
+    try AgentSession(threads: threads, cave: codeCave(in: process), listener: AgentListener())
+}
+
+/// The unused end of the kernel's own code (vdso) in a process.
+private func codeCave(in process: pid_t) throws -> RemoteAddress {
     for line in try readText("/proc/\(process)/maps").split(separator: "\n") where line.hasSuffix("[vdso]") {
         let bounds = line.split(separator: " ")[0].split(separator: "-").compactMap { UInt64($0, radix: 16) }
         guard bounds.count == 2 else { continue }
         let code = try TaskMemory(process).read(RemoteAddress(bounds[0]), count: Int(bounds[1] - bounds[0]))
-        for offset in code.indices.dropLast() where code[offset] == 0x0f && code[offset + 1] == 0x05 {
-            return RemoteAddress(bounds[0]) + offset
-        }
+        let start = (code.count - AgentSession.caveSize) & ~15
+        // Not only zeros: what an engine that died has left there may be overwritten.
+        if start > 0 { return RemoteAddress(bounds[0]) + start }
     }
-    throw SystemError(.noSuchFileOrDirectory, "find a system call instruction in process \(process)")
+    throw SystemError(.noSuchFileOrDirectory, "find unused code in process \(process)")
 }

@@ -1,5 +1,5 @@
 // Both ends of a pseudo terminal, with a line in it.
-// refused: pt
+// refused: terminal or tty or ptmx
 #include "workload.h"
 
 int main(void) {
