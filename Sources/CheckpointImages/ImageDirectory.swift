@@ -113,14 +113,9 @@ package struct ImageDirectory: ~Copyable {
         for name in (checksums ?? [:]).keys.sorted() { _ = try open(name) }
     }
 
-    /// The files of pages whose ``PageSum`` is known. Reading them takes its time, so it is up to the caller when.
-    package func pageSums() throws(ImageError) -> [(name: String, descriptor: CInt, sum: UInt64)] {
-        var found: [(name: String, descriptor: CInt, sum: UInt64)] = []
-        for (name, line) in checksums ?? [:] where Checksums.isPages(name) {
-            guard let sum = line.checksum else { continue }
-            found.append((name, try openRegular(name).descriptor.duplicateForGood(name), sum))
-        }
-        return found
+    /// What the ``PageSum`` of a file of pages has to be, if that is known. Comparing is up to who reads the pages.
+    package func pageSum(_ name: String) -> UInt64? {
+        Checksums.isPages(name) ? checksums?[name]?.checksum : nil
     }
 
     private func checkSize(_ name: String, _ size: UInt64) throws(ImageError) {
@@ -213,15 +208,6 @@ extension ImageDirectory {
             checksum.update(buffer.prefix(count))
             if count < buffer.count { return checksum.value }
             offset += off_t(count)
-        }
-    }
-}
-
-extension OwnedDescriptor {
-    fileprivate func duplicateForGood(_ name: String) throws(ImageError) -> CInt {
-        let raw = raw
-        return try onFile(name) { () throws(SystemError) -> CInt in
-            try system("duplicate descriptor") { clinux_fcntl(raw, F_DUPFD_CLOEXEC, 0) }
         }
     }
 }

@@ -1,5 +1,3 @@
-import LinuxSystem
-
 /// The checksum of a file of pages: of each page by itself, together with its place, so that several threads can add
 /// pages in any order. Four sums side by side go about as fast as memory does.
 package struct PageSum: Sendable {
@@ -28,28 +26,4 @@ package struct PageSum: Sendable {
     }
 
     package mutating func add(_ other: PageSum) { value &+= other.value }
-
-    /// Reads a file of pages from its beginning.
-    package static func of(_ file: CInt, name: String) throws(ImageError) -> UInt64 {
-        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
-        defer { buffer.deallocate() }
-        var sum = PageSum()
-        var offset: UInt64 = 0
-        while true {
-            var filled = 0
-            while filled < buffer.count {
-                let position = off_t(offset) + off_t(filled)
-                let count = try onFile(name) { () throws(SystemError) -> Int in
-                    try system("read") {
-                        pread(file, buffer.baseAddress?.advanced(by: filled), buffer.count - filled, position)
-                    }
-                }
-                if count == 0 { break }
-                filled += count
-            }
-            sum.add(UnsafeRawBufferPointer(rebasing: buffer[..<filled]), at: offset)
-            offset += UInt64(filled)
-            if filled < buffer.count { return sum.value }
-        }
-    }
 }

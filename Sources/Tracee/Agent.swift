@@ -1,6 +1,6 @@
 /// The code that runs in a stopped task: a position-independent loop over a table of system calls (x86-64).
 ///
-/// Registers: r12 command buffer (16 bytes), r13 socket, rbx next table entry, rbp entries left, r14 descriptor to
+/// Registers: r12 command buffer (16 bytes, and at 32 a word that others wait on), r13 socket, rbx next table entry, rbp entries left, r14 descriptor to
 /// close in an emergency (-1: none), r15 the `ucontext` of a signal frame to return through. It uses no stack.
 ///
 /// ```
@@ -11,10 +11,13 @@
 /// 23            rax, rdi, rsi, rdx, r10, r8, r9 = [rbx]…[rbx+48]; syscall
 /// 40            [[rbx+56]] = rax; rbx += 64; rbp -= 1; goto run
 /// 50 done:      sendto(r13, r12, 16, MSG_NOSIGNAL); goto wait
-/// 70 emergency: close(r14); rsp = r15; rt_sigreturn()
+/// 70 emergency: [r12+32] = 1; futex(r12+32, FUTEX_WAKE, all)
+/// 8f            close(r14); rsp = r15; rt_sigreturn()
 /// ```
 ///
 /// When `read` does not bring a command the engine is gone; the frame in r15 takes the task back to where it was.
+/// Only a process's first thread has a socket. The others run one table each, whose last call waits on the first one's
+/// word; woken, they find no socket to read from and go the same way back.
 /// `sendto` rather than `write`: a dead engine must not leave a SIGPIPE pending in the container.
 public enum Agent {
     public static let code: [UInt8] = [
@@ -27,6 +30,9 @@ public enum Agent {
         0x48, 0x8b, 0x4b, 0x38, 0x48, 0x89, 0x01, 0x48, 0x83, 0xc3, 0x40, 0x48, 0xff, 0xcd, 0xeb, 0xce,
         0xb8, 0x2c, 0x00, 0x00, 0x00, 0x44, 0x89, 0xef, 0x4c, 0x89, 0xe6, 0xba, 0x10, 0x00, 0x00, 0x00,
         0x41, 0xba, 0x00, 0x40, 0x00, 0x00, 0x45, 0x31, 0xc0, 0x45, 0x31, 0xc9, 0x0f, 0x05, 0xeb, 0x90,
+        0x41, 0xc7, 0x44, 0x24, 0x20, 0x01, 0x00, 0x00, 0x00,
+        0xb8, 0xca, 0x00, 0x00, 0x00, 0x49, 0x8d, 0x7c, 0x24, 0x20, 0xbe, 0x01, 0x00, 0x00, 0x00,
+        0xba, 0xff, 0xff, 0xff, 0x7f, 0x0f, 0x05,
         0xb8, 0x03, 0x00, 0x00, 0x00, 0x44, 0x89, 0xf7, 0x0f, 0x05,
         0x4c, 0x89, 0xfc, 0xb8, 0x0f, 0x00, 0x00, 0x00, 0x0f, 0x05,
     ]
@@ -35,6 +41,8 @@ public enum Agent {
     public static let waitEntry = 0
     /// Where a task begins a table that rbx and rbp describe.
     public static let runEntry = 0x1e
+    /// Where in a command buffer the word is that other threads wait on.
+    static let parkingWord = 32
     /// A `syscall` instruction that the tracer may point a task at.
     public static let systemCallInstruction = 0x3e
 }

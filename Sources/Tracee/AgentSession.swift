@@ -86,12 +86,10 @@ public final class AgentSession {
             SignalFrame.bytes(
                 at: area.frame(0), registers: leader.registers, mask: leader.signalMask,
                 extendedState: try leader.extendedState.get()))
-        // With other threads in the table of descriptors nobody may close the socket: its number could be theirs by then.
-        let closing = threads.count == 1 ? remoteSocket : -1
         try leader.run(from: area.base + Agent.waitEntry) { registers in
             registers.r12 = area.commandBuffer(0).raw
             registers.r13 = UInt64(remoteSocket)
-            registers.r14 = UInt64(UInt32(bitPattern: closing))
+            registers.r14 = UInt64(remoteSocket)
             registers.r15 = area.frame(0).raw
         }
         isServing = true
@@ -112,11 +110,15 @@ public final class AgentSession {
     }
 
     /// Runs a program in another thread, which stands still behind it until ``leave()``. Build it for
-    /// ``InjectedArea/lane(_:)``. After the first such call ``run(_:)`` must not be used any more: the threads share
-    /// one socket, and the first thread's next command could be read by another.
+    /// ``InjectedArea/lane(_:)``.
     public func run(_ program: Program, inThread index: Int) throws(TraceeError) -> Program.Results {
         let thread = threads[index]
-        try load(program)
+        // A word that is not zero says that all calls before were made; then the thread waits for the first one's word.
+        var whole = program
+        let sign = whole.reserve(8)
+        whole.call("gettid", Int(SYS_gettid), result: sign)
+        whole.call("futex", Int(SYS_futex), [(area.commandBuffer(0) + Agent.parkingWord).raw, 0, 0, 0], tolerated: nil)
+        try load(whole)
         try memory.write(
             area.frame(index),
             SignalFrame.bytes(
@@ -124,14 +126,19 @@ public final class AgentSession {
                 extendedState: try thread.extendedState.get()))
         try thread.run(from: area.base + Agent.runEntry) { registers in
             registers.r12 = area.commandBuffer(index).raw
-            registers.r13 = UInt64(remoteSocket)
+            registers.r13 = UInt64(UInt32.max)
             registers.r14 = UInt64(UInt32.max)
             registers.r15 = area.frame(index).raw
-            registers.rbx = program.space.table.raw
-            registers.rbp = UInt64(program.calls.count)
+            registers.rbx = whole.space.table.raw
+            registers.rbp = UInt64(whole.calls.count)
         }
         busyThreads.insert(index)
-        try awaitReply()
+        var looks = 0
+        while try memory.value(sign, as: UInt64.self) == 0 {
+            looks += 1
+            guard looks < 100_000 else { throw .unexpected(thread.tid, "does not answer") }
+            usleep(2)
+        }
         return try results(of: program, in: thread.tid)
     }
 

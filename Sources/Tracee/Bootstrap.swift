@@ -95,15 +95,15 @@ public final class AgentListener {
 
     /// The connection that `task` makes; any other is turned away, for the name is no secret.
     ///
-    /// - Parameter nudge: called while nobody comes.
-    func accept(from task: pid_t, nudge: () -> Void) throws(SystemError) -> CInt {
+    /// - Parameter nudge: called while nobody comes; tells whether the task is still there to come.
+    func accept(from task: pid_t, nudge: () -> Bool) throws(SystemError) -> CInt {
         var waited = 0
         while true {
             var poll = pollfd(fd: socket.raw, events: Int16(POLLIN), revents: 0)
             if try system("wait for the agent", { clinux_poll(&poll, 1, 2) }) == 0 {
                 waited += 2
                 guard waited < 5000 else { throw SystemError(.timedOut, "wait for the agent in task \(task)") }
-                nudge()
+                guard nudge() else { throw SystemError(.noSuchProcess, "wait for the agent in task \(task)") }
                 continue
             }
             let connection = CInt(

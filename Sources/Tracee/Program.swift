@@ -57,16 +57,17 @@ public struct Program: Sendable, CustomStringConvertible {
     /// - Parameters:
     ///   - tolerated: errors that do not make ``Results/check()`` fail; `nil` for all.
     ///   - expected: what the call must return; `nil` for anything but an error.
+    ///   - result: where its result goes instead of into its own entry.
     @discardableResult
     public mutating func call(
         _ name: String, _ number: Int, _ arguments: [UInt64] = [], tolerated: Set<CInt>? = [],
-        expecting expected: Int? = nil
+        expecting expected: Int? = nil, result: RemoteAddress? = nil
     ) -> Reference {
         precondition(calls.count < space.callLimit, "a program of more than \(space.callLimit) calls")
         calls.append(
             Call(
                 name: name, number: number, arguments: arguments, tolerated: tolerated, expected: expected,
-                resultAt: nil))
+                resultAt: result))
         return Reference(index: calls.count - 1)
     }
 

@@ -107,12 +107,15 @@ public final class TracedThread {
     }
 
     /// Lets a thread go on that has come to another stop of job control.
-    func resumeIfStopped() {
+    ///
+    /// - Returns: whether it lives.
+    func resumeIfStopped() -> Bool {
         var status: CInt = 0
-        guard waitpid(tid, &status, 0x4000_0000 | WNOHANG) == tid, case .groupStop = Stop(status: status) else {
-            return
+        guard waitpid(tid, &status, 0x4000_0000 | WNOHANG) == tid else { return true }
+        switch Stop(status: status) {
+        case .exited, .killed: return false
+        default: return (try? ptrace.resume()) != nil
         }
-        try? ptrace.resume()
     }
 
     /// What the thread holds now, after its code has put everything back by itself and gone on.

@@ -56,6 +56,22 @@ extension Integration {
             }
         }
 
+        @Test("a workload whose priority or limits were meddled with says FAIL", .timeLimit(.minutes(1)))
+        func changedFact() throws {
+            try TestBed.use { bed in
+                let container = try bed.container(workload: "counter")
+                try container.run()
+                try container.waitUntilReady()
+                try container.expectPass("untouched")
+                let pid = try container.pid()
+                try check(setpriority(Int32(PRIO_PROCESS.rawValue), id_t(pid), 7), "renice \(pid)")
+                #expect(try container.ask().contains("FAIL 2: no more 'stat field 18"))
+                try container.expectPass("what it is now is what it was")
+                try Command("prlimit", "--pid", "\(pid)", "--nofile=100:100").run().succeeded()
+                #expect(try container.ask().contains("/proc/self/limits"))
+            }
+        }
+
         @Test("a workload whose memory was meddled with says FAIL", .timeLimit(.minutes(1)))
         func flippedByte() throws {
             try TestBed.use { bed in

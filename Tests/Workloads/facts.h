@@ -162,9 +162,11 @@ static void facts_of_descriptors(void) {
         fact("descriptor %d -> %s\n", numbers[i], numbers[i] < 3 ? "stdio" : target);
         if (numbers[i] < 3) continue;
         snprintf(path, sizeof path, "/proc/self/fdinfo/%d", numbers[i]);
-        if (compared & OFFSETS) facts_named(path, " pos: ");
-        char *flags = slurp(path) ? strstr(slurped, "flags:") : 0;   // O_LARGEFILE means nothing on 64 bits
-        if (flags) fact("flags %lo\n", strtoul(flags + 6, 0, 8) & ~0100000UL);
+        long position = 0;
+        unsigned long flags = 0;
+        if (slurp(path)) sscanf(slurped, "pos: %ld flags: %lo", &position, &flags);
+        fact("descriptor %d: flags %lo", numbers[i], flags & ~0100000UL);   // O_LARGEFILE means nothing on 64 bits
+        fact(compared & OFFSETS ? " at %ld\n" : "\n", position);
     }
 }
 
@@ -191,6 +193,7 @@ static void facts_of_threads(void) {
 
 static void remember_facts(void) {
     draft->used = 0;
+    draft->text[0] = 0;
     if (compared & STATUS) facts_of_status();
     if (compared & ACTIONS) facts_of_actions();
     if (compared & LAYOUT) facts_of_layout();
@@ -201,15 +204,24 @@ static void remember_facts(void) {
     known = draft, draft = swap;
 }
 
-/// Says each fact that is not what it was; four are enough for a report.
-static void compare_facts(void) {
-    remember_facts();
-    struct sheet *before = draft;
-    char *old_rest, *new_rest, *old = strtok_r(before->text, "\n", &old_rest), *new = strtok_r(known->text, "\n", &new_rest);
-    for (int told = 0; (old || new) && told < 4;
-         old = old ? strtok_r(0, "\n", &old_rest) : 0, new = new ? strtok_r(0, "\n", &new_rest) : 0) {
-        if (old && new && !strcmp(old, new)) continue;
-        expect(false, "was '%s', is '%s'", old ? old : "", new ? new : "");
+/// Says which lines of one text the other has not; four are enough for a report.
+static int tell_missing(const char *what, const char *text, const char *other) {
+    int told = 0;
+    for (const char *line = text, *end; *line && told < 4; line = end + 1) {
+        char whole[400] = "\n";
+        end = strchr(line, '\n');
+        snprintf(whole + 1, sizeof whole - 1, "%.*s\n", (int)(end - line), line);
+        if (strstr(other, whole) || !strncmp(other, whole + 1, end - line + 1)) continue;
+        expect(false, "%s '%.*s'", what, (int)(end - line), line);
         told++;
     }
+    return told;
+}
+
+static void compare_facts(void) {
+    remember_facts();
+    const char *before = draft->text, *now = known->text;
+    if (!strcmp(before, now)) return;
+    int told = tell_missing("no more", before, now) + tell_missing("now", now, before);
+    expect(told, "the facts come in another order");
 }

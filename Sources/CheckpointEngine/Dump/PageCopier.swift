@@ -3,12 +3,14 @@ import LinuxSystem
 
 /// Copies runs of memory into image files with two threads: while one reads a task's memory, the other writes.
 ///
+/// Without a directory it only reads: the checksums tell whether restored memory is what was dumped.
+///
 /// Large files are written past the page cache where the file system can (O_DIRECT): it is several times faster, and
 /// nothing is charged to anybody's memory cgroup.
 final class PageCopier: @unchecked Sendable {
     private static let chunk = 4 << 20
     /// Below this many bytes in all, a write through the page cache is over sooner.
-    private static let directFrom: UInt64 = 16 << 20
+    static let directFrom: UInt64 = 16 << 20
 
     private let pieces: [PageDump.Run]
     private let files: [(name: String, size: UInt64)]
@@ -19,7 +21,7 @@ final class PageCopier: @unchecked Sendable {
     /// One for each file.
     private(set) var sums: [PageSum]
 
-    init(runs: [PageDump.Run], files: [(name: String, size: UInt64)], into directory: CInt) throws {
+    init(runs: [PageDump.Run], files: [(name: String, size: UInt64)], into directory: CInt?) throws {
         self.files = files
         sums = files.map { _ in PageSum() }
         lock = .allocate(capacity: 1)
@@ -33,6 +35,7 @@ final class PageCopier: @unchecked Sendable {
                 return piece
             }
         }
+        guard let directory else { return }
         let isLarge = files.reduce(0) { $0 + $1.size } >= Self.directFrom
         for file in files { descriptors.append(try Self.create(file.name, file.size, direct: isLarge, in: directory)) }
     }
@@ -110,6 +113,7 @@ final class PageCopier: @unchecked Sendable {
         pthread_mutex_lock(lock)
         sums[piece.file].add(sum)
         pthread_mutex_unlock(lock)
+        guard !descriptors.isEmpty else { return }
         var done = 0
         while done < buffer.count {
             let position = off_t(piece.offset) + off_t(done)
@@ -133,8 +137,10 @@ final class PageCopier: @unchecked Sendable {
             }
             // Memory that the task itself may not read (PROT_NONE) is read through /proc, as a debugger would.
             if count != buffer.count {
-                let memory = try openAt(AT_FDCWD, "/proc/\(task)/mem", O_RDONLY)
-                try read(memory.raw, at: piece.address, into: buffer)
+                try about("task \(task) was killed, or its memory cannot be read") {
+                    let memory = try openAt(AT_FDCWD, "/proc/\(task)/mem", O_RDONLY)
+                    try read(memory.raw, at: piece.address, into: buffer)
+                }
             }
         case .file(let file):
             try read(file, at: piece.address, into: buffer)

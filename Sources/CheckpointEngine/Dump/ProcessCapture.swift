@@ -250,7 +250,7 @@ struct ProcessCapture {
             dump.files.add(
                 try RegularFile.entry(
                     path: try linkTarget(link), status: try status(at: AT_FDCWD, link), flags: UInt32(O_RDONLY),
-                    position: 0, mount: -1, id: id, in: dump))
+                    position: 0, mount: -1, id: id, isMapped: true, in: dump))
         }
         return id
     }

@@ -128,6 +128,7 @@ enum MemoryMapping {
         dump.files.add(
             try RegularFile.entry(
                 path: String(line.name), status: try status(link), flags: access, position: 0, mount: -1, id: id,
+                isMapped: true,
                 in: dump))
         dump.pages.mappedFiles[key] = id
         return (id, access)

@@ -23,7 +23,8 @@ enum RegularFile: FileKind {
 
     /// The entry for a path of the container's, which must lead to the file with this status.
     static func entry(
-        path: String, status: stat, flags: UInt32, position: UInt64, mount: Int, id: UInt32, in dump: Dump
+        path: String, status: stat, flags: UInt32, position: UInt64, mount: Int, id: UInt32, isMapped: Bool = false,
+        in dump: Dump
     ) throws -> FileEntry {
         if status.st_nlink == 0 || path.hasSuffix(" (deleted)") {
             throw CheckpointError("\(path): an open file that was unlinked cannot be checkpointed yet")
@@ -40,6 +41,7 @@ enum RegularFile: FileKind {
         guard there.st_dev == status.st_dev, there.st_ino == status.st_ino else {
             throw CheckpointError("\(path): the path leads to another file by now (replaced or mounted over)")
         }
+        let buildID = isMapped ? BuildID.words(of: try openAt(dump.root.raw, path, O_RDONLY, resolve: .inRoot).raw) : []
         return FileEntry.with {
             $0.type = .reg
             $0.id = id
@@ -52,6 +54,7 @@ enum RegularFile: FileKind {
                 $0.mntID = Int32(truncatingIfNeeded: mount)
                 if status.isRegular { $0.size = UInt64(status.st_size) }
                 $0.mode = status.st_mode
+                $0.buildID = buildID
             }
         }
     }
@@ -92,7 +95,15 @@ enum RegularFile: FileKind {
                 "\(file.name): has \(status.st_size) bytes, but \(file.size) at the checkpoint: "
                     + "the rootfs is not the one that was checkpointed")
         }
-        let wanted = flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_CLOEXEC)
+        if !file.buildID.isEmpty {
+            let readable = try openAt(AT_FDCWD, "/proc/self/fd/\(place.raw)", O_RDONLY)
+            guard BuildID.words(of: readable.raw) == file.buildID else {
+                throw CheckpointError(
+                    "\(file.name): is another build of the program than at the checkpoint: "
+                        + "the rootfs is not the one that was checkpointed")
+            }
+        }
+        let wanted = flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_CLOEXEC | 0o20_000_000)  // the last: __O_TMPFILE
         if wanted & CLINUX_O_PATH != 0 { return try place.duplicate() }
         if wanted & O_NOFOLLOW == 0 { return try openAt(AT_FDCWD, "/proc/self/fd/\(place.raw)", wanted | O_NOCTTY) }
         // The flag stays with the open file, but the link in /proc could not be followed with it.

@@ -57,14 +57,13 @@ struct Furnishing {
         let directoryHere = try workshop.descriptor(for: plan.directories.cwdID)
         let directory = number("cwd") { directoryHere }
         let pages = try plan.pagemap.map { pagemap in
-            let file = try images.directory.pages(of: pagemap)
-            let kept = workshop.keep(try file.descriptor.duplicate())
+            let kept = workshop.keep(try PageFill.open(pagemap, in: images))
             return number("pages") { kept }
         }
         var sharedPages: [UInt64: CInt] = [:]
         for id in Set(try plan.mm.vmas.compactMap { try SharedMemoryStore.id(of: $0, images) }) {
             let pagemap = try images.directory.pagemap(.shmemPagemap, id)
-            let kept = workshop.keep(try images.directory.pages(of: pagemap).descriptor.duplicate())
+            let kept = workshop.keep(try PageFill.open(pagemap, in: images))
             sharedPages[id] = number("shared pages \(id)") { kept }
         }
 
@@ -203,11 +202,13 @@ struct Furnishing {
             let isFilled = filled.contains(mapping.start)
             try runner.add { MemoryMapping.recreate(mapping, descriptor: descriptor, isFilled: isFilled, in: &$0) }
         }
-        if let pages {
+        if let pages, let pagemap = plan.pagemap {
             let code = plan.mm.vmas.first { $0.kind.contains(.vdso) }
             if let code { try KernelCode.check(code, ranges, in: images, plan) }
             // The kernel's code is there already; its pages are passed over.
-            try Self.readSkipping(code.map { $0.start..<$0.end }, ranges, from: pages, by: &runner)
+            let skipped = code.map { $0.start..<$0.end }
+            try Self.readSkipping(skipped, ranges, from: pages, by: &runner)
+            try PageFill.verify(ranges, except: skipped, of: pagemap, in: images, by: &runner)
         }
         for mapping in plan.mm.vmas where mapping.kind.isDisjoint(with: [.vsyscall, .vdso, .vvar]) {
             let isFilled = filled.contains(mapping.start)

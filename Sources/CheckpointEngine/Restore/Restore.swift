@@ -40,8 +40,6 @@ package struct Restore {
     package func prepare(in process: pid_t, streams: [CInt]) throws -> RestoreStatistics {
         var statistics = RestoreStatistics()
         let start = microseconds()
-        let verification = try PageVerification(images.directory)
-        verification.start()
         let workshop = try Workshop(images: images, first: process, streams: streams)
         let shared = try SharedMemoryStore(first, images)
         let root = try Stub.first(process, process: first.pid)
@@ -72,7 +70,6 @@ package struct Restore {
                 try Dressing(plan: plan, images: images, policy: policy, area: area).release()
             }
         }
-        try verification.finish()
         statistics.total = microseconds() - start
         return statistics
     }

@@ -87,45 +87,7 @@ final class SharedMemoryStore {
             (place.raw + $0.vaddr)..<(place.raw + $0.vaddr + $0.pageCount * 4096)
         }
         try PageFill.read(ranges, from: file, by: &runner)
+        try PageFill.verify(ranges, of: pagemap, in: images, by: &runner)
         try runner.add { $0.call("munmap of shared memory", Int(SYS_munmap), [place.raw, size]) }
-    }
-}
-
-/// Reading pages from an image file straight into a task's memory.
-enum PageFill {
-    /// - Parameters:
-    ///   - ranges: where the file's pages go, in the order in which they lie in it.
-    ///   - file: the pages file's descriptor in the task that runs the program.
-    static func read(
-        _ ranges: [Range<UInt64>], from file: CInt, startingAt begin: UInt64 = 0, by runner: inout ProgramRunner
-    ) throws {
-        var offset = begin
-        var batch: [Range<UInt64>] = []
-        var bytes: UInt64 = 0
-        func flush(_ runner: inout ProgramRunner) throws {
-            guard !batch.isEmpty else { return }
-            let vectors = batch.flatMap { [$0.lowerBound, $0.upperBound - $0.lowerBound] }
-            let (start, count) = (offset, bytes)
-            try runner.add {
-                let address = $0.place(vectors.flatMap { word in withUnsafeBytes(of: word) { Array($0) } })
-                $0.call(
-                    "preadv of \(count) bytes of pages", Int(SYS_preadv),
-                    [UInt64(file), address.raw, UInt64(vectors.count / 2), start, 0], expecting: Int(count))
-            }
-            offset += bytes
-            batch = []
-            bytes = 0
-        }
-        for range in ranges {
-            var start = range.lowerBound
-            while start < range.upperBound {
-                let end = min(range.upperBound, start + (1 << 30))
-                if batch.count == 1024 || bytes + (end - start) > 1 << 30 { try flush(&runner) }
-                batch.append(start..<end)
-                bytes += end - start
-                start = end
-            }
-        }
-        try flush(&runner)
     }
 }

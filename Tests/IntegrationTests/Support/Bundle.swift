@@ -25,6 +25,7 @@ struct Bundle {
         var spec = runtime.command(["spec"])
         spec.folder = folder
         try spec.run().succeeded()
+        // The default profile of Debian's golang-github-containers-common, for the default capabilities on x86-64.
         let profile = try JSONValue(
             parsing: Files.text(of: Runtime.packageFolder + "/Tests/Workloads/seccomp.json") ?? "")
         try edit { config in
