@@ -8,6 +8,8 @@ import LinuxSystem
 public final class AgentSession {
     /// Bytes of unused executable memory that a session begins in.
     public static let caveSize = Bootstrap.size
+    /// How such memory begins that the session of an engine which died has left behind.
+    public static var caveMark: ArraySlice<UInt8> { Bootstrap.mark }
 
     public let leader: TracedThread
     public let threads: [TracedThread]

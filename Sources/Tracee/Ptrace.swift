@@ -125,6 +125,18 @@ public struct Ptrace: Sendable {
         return configuration
     }
 
+    /// Whether the thread has its system calls dispatched to a handler of its own (prctl(2)
+    /// PR_SET_SYSCALL_USER_DISPATCH). Linux 6.4; before that nobody can tell, and the answer is no.
+    public func hasSyscallUserDispatch() -> Bool {
+        // struct ptrace_sud_config: mode, selector, offset, length.
+        var configuration = SIMD4<UInt64>(0, 0, 0, 0)
+        let size = UInt(MemoryLayout<SIMD4<UInt64>>.size)
+        _ = try? withAddress(&configuration) { address throws(TraceeError) in
+            try stopped("system call user dispatch", 0x4211, size, address)
+        }
+        return configuration[0] != 0
+    }
+
     /// The seccomp filters, oldest first, each with its flags. Linux 4.4, needs CAP_SYS_ADMIN.
     public func seccompFilters() throws(TraceeError) -> [(program: [UInt8], flags: UInt64)] {
         var filters: [(program: [UInt8], flags: UInt64)] = []

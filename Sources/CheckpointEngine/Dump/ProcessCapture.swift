@@ -30,7 +30,7 @@ struct ProcessCapture {
         guard let kernelCode = mappings.first(where: { $0.kind.contains(.vdso) }) else {
             throw CheckpointError("has no vdso mapped, in which the engine begins")
         }
-        let cave = try CodeCave.find(in: process.hostPid, kernelCode.start..<kernelCode.end)
+        let cave = try CodeCave.find(in: process, kernelCode.start..<kernelCode.end)
         let session = try AgentSession(threads: process.threads, cave: cave, listener: try dump.agentListener())
         process.session = session
         try ask(session, mappings, ids)
@@ -93,6 +93,11 @@ struct ProcessCapture {
     private func coreEntry(
         _ thread: TracedThread, _ state: ThreadCoreEntry, tidAddress: UInt64, shared: TaskCoreEntry
     ) throws -> CoreEntry {
+        guard !thread.ptrace.hasSyscallUserDispatch() else {
+            throw CheckpointError(
+                "has its system calls dispatched to itself (PR_SET_SYSCALL_USER_DISPATCH); "
+                    + "this cannot be checkpointed yet")
+        }
         var state = state
         state.signalsP = try PendingSignals.capture(thread.ptrace, shared: false)
         let status = try ProcessStatus(thread.tid, path: "/proc/\(process.hostPid)/task/\(thread.tid)")

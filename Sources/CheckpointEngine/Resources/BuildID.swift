@@ -5,7 +5,14 @@ import LinuxSystem
 /// A mapped file that was replaced by another of the same size would go unnoticed until it crashes.
 enum BuildID {
     /// As the image format has it: words in the machine's order, empty if the file has none.
-    static func words(of file: CInt) -> [UInt32] {
+    ///
+    /// - Parameter path: beneath `root`.
+    static func words(of path: String, in root: CInt) throws -> [UInt32] {
+        let file = try openAt(root, path, O_RDONLY | O_NONBLOCK, resolve: .inRoot)
+        return words(in: file.raw)
+    }
+
+    private static func words(in file: CInt) -> [UInt32] {
         guard let header = read(file, at: 0, count: 64), header.prefix(4) == [0x7f, 0x45, 0x4c, 0x46] else { return [] }
         let table = number(header, 32, UInt64.self)
         let size = Int(number(header, 54, UInt16.self))

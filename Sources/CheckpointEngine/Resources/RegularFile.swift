@@ -41,7 +41,7 @@ enum RegularFile: FileKind {
         guard there.st_dev == status.st_dev, there.st_ino == status.st_ino else {
             throw CheckpointError("\(path): the path leads to another file by now (replaced or mounted over)")
         }
-        let buildID = isMapped ? BuildID.words(of: try openAt(dump.root.raw, path, O_RDONLY, resolve: .inRoot).raw) : []
+        let buildID = isMapped ? try BuildID.words(of: path, in: dump.root.raw) : []
         return FileEntry.with {
             $0.type = .reg
             $0.id = id
@@ -96,8 +96,7 @@ enum RegularFile: FileKind {
                     + "the rootfs is not the one that was checkpointed")
         }
         if !file.buildID.isEmpty {
-            let readable = try openAt(AT_FDCWD, "/proc/self/fd/\(place.raw)", O_RDONLY)
-            guard BuildID.words(of: readable.raw) == file.buildID else {
+            guard try BuildID.words(of: file.name, in: workshop.root) == file.buildID else {
                 throw CheckpointError(
                     "\(file.name): is another build of the program than at the checkpoint: "
                         + "the rootfs is not the one that was checkpointed")
