@@ -193,6 +193,7 @@ struct clinux_ifreq_flags { char name[16]; short flags; char padding[22]; };
 
 // si_status is a macro over a union; poll(2) takes its name from the structure in Swift.
 static inline int clinux_siginfo_status(siginfo_t info) { return info.si_status; }
+static inline pid_t clinux_siginfo_pid(siginfo_t info) { return info.si_pid; }
 static inline int clinux_poll(struct pollfd *set, unsigned long count, int timeout) { return poll(set, count, timeout); }
 #define CLINUX_CLD_EXITED 1
 
