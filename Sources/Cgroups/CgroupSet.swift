@@ -83,7 +83,7 @@ private func clean(_ path: String) -> String {
         default: parts.append(part)
         }
     }
-    return parts.reduce(into: "") { $0 += "/" + $1 }
+    return parts.reduce(into: "") { $0 += "/" + String($1) }
 }
 
 // What a container's life needs of its cgroups.

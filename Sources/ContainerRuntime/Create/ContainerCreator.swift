@@ -86,6 +86,7 @@ struct ContainerCreator {
             if let fifo { close(fifo) }
             do throws(RuntimeError) {
                 // The first process makes its mounts meanwhile.
+                if namespaces.createsNetwork { try NetworkBirth.send(to: channel) }
                 try store.saveConfiguration(request.configuration, of: request.id)
                 try launching { () throws(SystemError) in try state.setInit(pid: pid) }
                 try within("unable to start container process") { () throws(RuntimeError) in

@@ -53,7 +53,15 @@ struct ContainerInit: ~Copyable {
     private func enterRoot() throws(RuntimeError) {
         let root = try RootFilesystem(
             request, cgroupView: cgroupView, isUserNamespace: namespaces.listed.contains(.user))
-        for mount in request.spec.mounts { try root.mounts.add(mount) }
+        var awaitsNetwork = namespaces.createsNetwork
+        for mount in request.spec.mounts {
+            if awaitsNetwork, mount.looksAtNetwork {
+                try NetworkBirth.join(from: channel)
+                awaitsNetwork = false
+            }
+            try root.mounts.add(mount)
+        }
+        if awaitsNetwork { try NetworkBirth.join(from: channel) }
         try root.makeDevices()
         if let hooks = request.spec.hooks, !(hooks.prestart + hooks.createRuntime).isEmpty {
             try channel.send(.mounted)

@@ -6,6 +6,8 @@ enum InitMessage: Equatable {
     case mounted
     /// Runtime: go on.
     case proceed
+    /// Runtime: the descriptor with this message is the network namespace to join.
+    case network
     /// Process: everything is done that may fail before the program starts.
     case ready
     /// Process: the seccomp listener is its descriptor of this number.
@@ -19,6 +21,7 @@ enum InitMessage: Equatable {
         switch kind {
         case UInt8(ascii: "m"): self = .mounted
         case UInt8(ascii: "g"): self = .proceed
+        case UInt8(ascii: "n"): self = .network
         case UInt8(ascii: "r"): self = .ready
         case UInt8(ascii: "l"): self = .seccompListener(CInt(text) ?? -1)
         case UInt8(ascii: "f"): self = .failed(text)
@@ -30,6 +33,7 @@ enum InitMessage: Equatable {
         switch self {
         case .mounted: Array("m".utf8)
         case .proceed: Array("g".utf8)
+        case .network: Array("n".utf8)
         case .ready: Array("r".utf8)
         case .seccompListener(let number): Array("l\(number)".utf8)
         case .failed(let text): Array("f\(text)".utf8)
@@ -57,8 +61,8 @@ struct InitChannel: ~Copyable {
             guard let decoded = InitMessage(message.bytes) else { throw RuntimeError("unknown message from process") }
             return decoded
         } catch let error as SystemError {
-            // The process died with a message of ours unread.
-            if error.errno == .connectionReset { return nil }
+            // The process died with a message of ours unread. The kernel says so once, ahead of what it had sent us.
+            if error.errno == .connectionReset { return try receive() }
             throw RuntimeError(error)
         } catch let error as RuntimeError {
             throw error

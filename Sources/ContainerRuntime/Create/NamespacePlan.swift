@@ -14,6 +14,8 @@ struct NamespacePlan: Sendable {
     /// The pid namespace to be born in.
     let pidNamespace: CInt?
     let createsTime: Bool
+    /// Made by the runtime while the first process makes its mounts; see ``NetworkBirth``.
+    let createsNetwork: Bool
 
     init(_ namespaces: [Namespace]) throws(RuntimeError) {
         var created: Namespaces = []
@@ -41,6 +43,9 @@ struct NamespacePlan: Sendable {
         }
         createsCgroup = created.contains(.cgroup)
         createsTime = created.contains(.time)
+        // From a user namespace of its own, the first process could not join one that belongs to the runtime's.
+        createsNetwork = created.contains(.network) && !listed.contains(.user)
+        if createsNetwork { created.remove(.network) }
         self.created = created.subtracting([.cgroup, .time])
         self.listed = listed
         pidNamespace = pid
