@@ -86,7 +86,7 @@ public final class AgentSession {
         try memory.write(
             area.frame(0),
             SignalFrame.bytes(
-                at: area.frame(0), registers: leader.registers, mask: leader.signalMask,
+                at: area.frame(0), registers: leader.registersForCopy(), mask: leader.signalMask,
                 extendedState: try leader.extendedState.get()))
         try leader.run(from: area.base + Agent.waitEntry) { registers in
             registers.r12 = area.commandBuffer(0).raw
@@ -124,7 +124,7 @@ public final class AgentSession {
         try memory.write(
             area.frame(index),
             SignalFrame.bytes(
-                at: area.frame(index), registers: thread.registers, mask: thread.signalMask,
+                at: area.frame(index), registers: thread.registersForCopy(), mask: thread.signalMask,
                 extendedState: try thread.extendedState.get()))
         try thread.run(from: area.base + Agent.runEntry) { registers in
             registers.r12 = area.commandBuffer(index).raw

@@ -5,8 +5,17 @@ extension Integration {
     /// A checkpoint that fails leaves the container as it was, and says in one line what is wrong.
     @Suite(.serialized, .enabled(if: Runtime.canCheckpoint))
     struct CheckpointFaults {
-        private func running(_ workload: String, in bed: TestBed) throws(Failure) -> Container {
+        /// - Parameter mayKeepPage: the memory of an engine that was killed may stay mapped in the program (a descriptor
+        ///   may not).
+        private func running(
+            _ workload: String, in bed: TestBed, mayKeepPage: Bool = false
+        ) throws(Failure) -> Container {
             let container = try bed.container(workload: workload)
+            if mayKeepPage {
+                try container.bundle.edit { config in
+                    config["process"]["env"] = .array(config["process"]["env"].elements + ["LAYOUT=free"])
+                }
+            }
             try container.run()
             try container.waitUntilReady()
             return container
@@ -90,13 +99,7 @@ extension Integration {
             arguments: ["counter", "memory", "threads", "process_tree"])
         func killed(workload: String) throws {
             try TestBed.use { bed in
-                let container = try bed.container(workload: workload)
-                // A page of the engine may stay mapped in a task whose engine was killed; a descriptor may not.
-                try container.bundle.edit { config in
-                    config["process"]["env"] = .array(config["process"]["env"].elements + ["LAYOUT=free"])
-                }
-                try container.run()
-                try container.waitUntilReady()
+                let container = try running(workload, in: bed, mayKeepPage: true)
                 let start = monotonicSeconds()
                 try container.checkpoint(to: "whole", leaveRunning: true)
                 let duration = monotonicSeconds() - start
@@ -124,12 +127,12 @@ extension Integration {
             .timeLimit(.minutes(3)))
         func killedWhileEnding() throws {
             try TestBed.use { bed in
-                var container = try running("memory", in: bed)
+                var container = try running("memory", in: bed, mayKeepPage: true)
                 let start = monotonicSeconds()
                 try container.checkpoint(to: "whole")
                 let duration = monotonicSeconds() - start
                 for round in 0..<10 {
-                    container = try running("memory", in: bed)
+                    container = try running("memory", in: bed, mayKeepPage: true)
                     let pid = try container.pid()
                     var checkpoint = try container.checkpointCommand(to: "image").start()
                     usleep(UInt32(duration * Double.random(in: 0..<1.1) * 1e6))
