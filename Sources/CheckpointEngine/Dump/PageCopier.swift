@@ -50,7 +50,10 @@ final class PageCopier: @unchecked Sendable {
         let made = try openAt(directory, name, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW, mode: 0o600).release()
         // Not every file system can; then the page cache takes it.
         if direct { _ = clinux_fcntl(made, F_SETFL, Int(CLINUX_O_DIRECT)) }
-        if size > 0 {
+        // On tmpfs room is made by clearing pages, which costs as much as the copying.
+        var system = statfs()
+        let isMemory = fstatfs(made, &system) == 0 && Int(system.f_type) == Int(TMPFS_MAGIC)
+        if size > 0, !isMemory {
             // Room for all of it now or never: a full disk is better met before anything is copied.
             let length = off_t(truncatingIfNeeded: size)
             let result = posix_fallocate_raw(made, length)
