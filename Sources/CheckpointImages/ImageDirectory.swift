@@ -138,7 +138,8 @@ package struct ImageDirectory: ~Copyable {
 }
 
 extension ImageDirectory {
-    private func contains(_ name: String) throws(ImageError) -> Bool {
+    /// The same by a file's name.
+    package func contains(_ name: String) throws(ImageError) -> Bool {
         do {
             _ = try status(at: directory.raw, name, flags: AT_SYMLINK_NOFOLLOW)
             return true

@@ -49,5 +49,22 @@ extension Integration {
                 }
             }
         }
+
+        @Test(
+            "is refused without the flags that it needs", .enabled(if: Runtime.canCheckpoint), .timeLimit(.minutes(1)),
+            arguments: Workload.supported.filter { Workload.remark("checkpoint", in: $0) != nil })
+        func withoutFlags(name: String) throws {
+            try TestBed.use { bed in
+                let container = try bed.container(workload: name)
+                let flags = container.checkpointFlags
+                container.checkpointFlags = []
+                try container.run()
+                try container.waitUntilReady()
+                let outcome = try container.checkpointCommand(to: "image").run()
+                #expect(outcome.status == 1 && flags.contains { outcome.errors.contains($0) }, "\(flags): \(outcome)")
+                #expect(outcome.errors.contains("descriptor "), "\(outcome)")
+                try container.expectPass("after a refused checkpoint")
+            }
+        }
     }
 }

@@ -17,12 +17,13 @@ package struct CheckpointRequest {
     package var externalDescriptors: [String]
     /// Where the container sees files of the host by bind mounts.
     package var hostMounts: Set<String>
+    package var options: DumpOptions
     package var logger: Logger
 
     package init(
         container: String, firstProcess: pid_t, members: @escaping () throws -> [pid_t],
         thaw: @escaping () throws -> Void, refreeze: @escaping () throws -> Void, leaveRunning: Bool,
-        externalDescriptors: [String], hostMounts: Set<String>, logger: Logger
+        externalDescriptors: [String], hostMounts: Set<String>, options: DumpOptions, logger: Logger
     ) {
         self.container = container
         self.firstProcess = firstProcess
@@ -32,6 +33,7 @@ package struct CheckpointRequest {
         self.leaveRunning = leaveRunning
         self.externalDescriptors = externalDescriptors
         self.hostMounts = hostMounts
+        self.options = options
         self.logger = logger
     }
 }
@@ -75,7 +77,7 @@ package func checkpoint(
     }
     request.logger.debug("\(running.processes.count) processes stand still after \(stopped - start) us")
 
-    let dump = try Dump(first: first, externalDescriptors: request.externalDescriptors)
+    let dump = try Dump(first: first, externalDescriptors: request.externalDescriptors, options: request.options)
     defer { dump.pages.close() }
     try refuseMounts(of: first, except: request.hostMounts)
     for process in running.processes {
@@ -86,6 +88,7 @@ package func checkpoint(
     }
     try Pipe.verify(dump)
     try UnixSocketPair.verify(dump)
+    try dump.locks.verify()
     for (inode, shared) in dump.pages.sharedMemory.sorted(by: { $0.key < $1.key }) {
         let (pagemap, _) = try dump.pages.add(shared)
         try dump.images.add(.shmemPagemap, inode, pagemap)

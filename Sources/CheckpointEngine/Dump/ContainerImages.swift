@@ -13,12 +13,14 @@ extension Dump {
         try images.add(.files, entries: files.entries)
         try images.add(.pipesData, records: pipeData)
         try images.add(.socketQueues, records: socketQueues)
+        if !locks.entries.isEmpty { try images.add(.fileLocks, entries: locks.entries) }
         try images.add(.seccomp, entries: [SeccompEntry.with { $0.seccompFilters = seccompFilters }])
         try images.add(.pstree, entries: tree)
         for (file, sum) in zip(pages.files, pages.sums) {
             images.note(ImageKind.pages.fileName(file.id), size: file.size, sum: sum)
         }
         images.add("descriptors.json", Array(descriptorsJSON.utf8))
+        images.add(DumpOptions.fileName, Array(options.text.utf8))
         try images.add(
             .inventory,
             entries: [

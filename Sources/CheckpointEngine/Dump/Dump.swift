@@ -6,6 +6,7 @@ import Tracee
 final class Dump {
     let files = OpenFiles()
     let externalDescriptors: [String]
+    let options: DumpOptions
     /// The container's root directory.
     let root: OwnedDescriptor
     /// The ids of the mounts that the container sees.
@@ -16,6 +17,7 @@ final class Dump {
     var pipeData: [ImageRecord<PipeDataEntry>] = []
     var socketQueues: [ImageRecord<SkPacketEntry>] = []
     var unixPeers: [UInt32: (peer: UInt32, holder: String, number: CInt)] = [:]
+    var locks = FileLock.Collection()
     var seccompFilters: [SeccompFilter] = []
     var images = ImageSet()
     var pages = PageDump()
@@ -29,7 +31,8 @@ final class Dump {
     private var objectIDs: [CInt: [(task: pid_t, id: UInt32)]] = [:]
     private var namespaceIDs: [String: UInt32] = [:]
 
-    init(first: CapturedProcess, externalDescriptors: [String]) throws {
+    init(first: CapturedProcess, externalDescriptors: [String], options: DumpOptions) throws {
+        self.options = options
         self.first = first
         self.externalDescriptors = externalDescriptors
         root = try openAt(AT_FDCWD, "/proc/\(first.hostPid)/root", CLINUX_O_PATH | O_DIRECTORY)

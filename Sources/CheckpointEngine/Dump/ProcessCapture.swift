@@ -203,6 +203,7 @@ struct ProcessCapture {
             let entry = try about("descriptor \(number)") {
                 let file = try OpenFile(process, number, pidfd: pidfd)
                 let shared = try dump.files.entry(for: file, into: dump)
+                try FileLock.capture(file, id: shared.id, into: dump)
                 return FdinfoEntry.with {
                     $0.id = shared.id
                     $0.flags = file.info.closesOnExec ? 1 : 0

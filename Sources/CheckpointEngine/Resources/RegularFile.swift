@@ -9,9 +9,6 @@ enum RegularFile: FileKind {
     static func capture(_ file: borrowing OpenFile, id: UInt32, into dump: Dump) throws -> FileEntry? {
         guard file.link.hasPrefix("/") else { return nil }
         try SignalOwner.refuseSignals(file)
-        if file.info.value("lock") != nil {
-            throw CheckpointError("\(file.link): file locks cannot be checkpointed yet")
-        }
         guard dump.isInside(file) else {
             throw CheckpointError(
                 "\(file.link): this file lies outside the container, and it is none of its standard streams")

@@ -18,15 +18,22 @@ package struct Restore {
     private let images: RestoreImages
     private let first: ProcessPlan
     private let policy: RestorePolicy
+    private let options: DumpOptions
     private let logger: Logger
 
     /// Reads the images and holds them against the configuration. Touches nothing.
-    package init(images: RestoreImages, policy: RestorePolicy, logger: Logger) throws {
+    ///
+    /// - Parameter options: what may be brought back, besides what the images say.
+    package init(images: RestoreImages, policy: RestorePolicy, options: DumpOptions, logger: Logger) throws {
         self.images = images
+        var allowed = images.options
+        allowed.formUnion(options)
+        self.options = allowed
         self.policy = policy
         self.logger = logger
         first = try ProcessPlan.tree(from: images)
         for plan in first.all { try policy.check(plan) }
+        try FileLock.check(images.locks, of: first, options: allowed)
     }
 
     /// The id that the container's first process must have in its pid namespace.

@@ -12,7 +12,10 @@ package final class RestoreImages {
     let socketQueues: [UInt32: [ImageRecord<SkPacketEntry>]]
     let seccompFilters: [SeccompFilter]
     let memoryFiles: [UInt32: MemfdInodeEntry]
+    let locks: [FileLockEntry]
     let clocks: TimensEntry?
+    /// What the checkpoint was allowed to carry over; nothing, if the images are CRIU's.
+    let options: DumpOptions
 
     package init(_ descriptor: consuming OwnedDescriptor) throws {
         directory = try ImageDirectory(descriptor)
@@ -58,7 +61,12 @@ package final class RestoreImages {
             }
         }
         self.memoryFiles = memoryFiles
+        locks = try directory.contains(.fileLocks) ? try directory.entries(.fileLocks) : []
         clocks = try directory.contains(.timens) ? try directory.entry(.timens) : nil
+        options =
+            try directory.contains(DumpOptions.fileName)
+            ? DumpOptions(text: String(decoding: try directory.bytes(DumpOptions.fileName), as: UTF8.self))
+            : DumpOptions()
         externalDescriptors = Self.names(
             String(decoding: (try? directory.bytes("descriptors.json")) ?? [], as: UTF8.self))
     }

@@ -14,6 +14,9 @@ package func checkpointContainer(_ container: Container, options: CheckpointOpti
     let images = try openImageDirectory(options.imagePath)
     let work = try WorkDirectory(options.workPath, name: "dump")
     do {
+        var options = options
+        options.carried.formUnion(
+            try EngineConfiguration.read(annotations: container.state.annotations, logger: work.logger))
         let request = try request(container, isPaused: status == .paused, options, work.logger)
         let statistics = try checkpoint(request, into: images)
         try work.save(
@@ -52,7 +55,7 @@ private func request(
         container: container.id, firstProcess: container.state.initPid, members: { try cgroups.processes() },
         thaw: { if isPaused { try cgroups.thaw() } }, refreeze: { if isPaused { try cgroups.freeze() } },
         leaveRunning: options.leaveRunning, externalDescriptors: container.state.externalDescriptors,
-        hostMounts: Set(hostMounts.map(\.destination)), logger: logger)
+        hostMounts: Set(hostMounts.map(\.destination)), options: options.carried, logger: logger)
 }
 
 /// The directory for new images: made if need be, and empty of any checkpoint.

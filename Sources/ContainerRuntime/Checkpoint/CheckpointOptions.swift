@@ -1,3 +1,4 @@
+import CheckpointEngine
 import LinuxSystem
 
 /// What `checkpoint` was asked to do. The fields are runc's flags.
@@ -10,20 +11,14 @@ package struct CheckpointOptions: Sendable, Equatable {
     package var parentPath: String?
     package var leaveRunning = false
     package var preDump = false
-    package var tcpEstablished = false
-    package var tcpSkipInFlight = false
-    package var linkRemap = false
-    package var externalUnixSockets = false
-    package var shellJob = false
+    /// The flags that say what may be carried over.
+    package var carried = DumpOptions()
     package var lazyPages = false
-    package var fileLocks = false
     package var autoDedup = false
     /// `\0` is written here once a lazy dump is ready to serve pages.
     package var statusDescriptor: CInt?
     /// `ADDRESS:PORT`.
     package var pageServer: String?
-    /// `soft`, `full`, `strict` or `ignore`.
-    package var manageCgroupsMode: String?
     /// Namespaces to come back empty; only `network` is known.
     package var emptyNamespaces: [String] = []
 
@@ -37,12 +32,10 @@ extension CheckpointOptions {
     /// Refuses what would otherwise be promised and not kept. To build a feature is to take its line out here.
     package func refuseUnknown() throws(RuntimeError) {
         try refuse([
-            ("parent-path", parentPath != nil), ("pre-dump", preDump), ("tcp-established", tcpEstablished),
-            ("tcp-skip-in-flight", tcpSkipInFlight), ("link-remap", linkRemap), ("ext-unix-sk", externalUnixSockets),
-            ("shell-job", shellJob), ("lazy-pages", lazyPages), ("file-locks", fileLocks), ("auto-dedup", autoDedup),
-            ("page-server", pageServer != nil),
+            ("parent-path", parentPath != nil), ("pre-dump", preDump), ("lazy-pages", lazyPages),
+            ("auto-dedup", autoDedup), ("page-server", pageServer != nil),
         ])
-        try refuse(mode: manageCgroupsMode, emptyNamespaces: emptyNamespaces)
+        try refuse(mode: carried.manageCgroupsMode, emptyNamespaces: emptyNamespaces)
     }
 }
 
@@ -53,7 +46,7 @@ func refuse(_ flags: [(name: String, isSet: Bool)]) throws(RuntimeError) {
 
 /// Values that no engine knows.
 func refuse(mode: String?, emptyNamespaces: [String]) throws(RuntimeError) {
-    if let mode, !["soft", "full", "strict", "ignore"].contains(mode) {
+    if let mode, !DumpOptions.cgroupModes.contains(mode) {
         throw RuntimeError("Invalid manage-cgroups-mode value: \(mode)")
     }
     if let name = emptyNamespaces.first(where: { $0 != "network" }) {

@@ -43,7 +43,10 @@ private func restore(
         if let offsets = try images.clockOffsets() {
             request.clockOffsets = ClockOffsets(monotonic: offsets.monotonic, boottime: offsets.boottime)
         }
-        return try Restore(images: images, policy: try policy(request.spec), logger: work.logger)
+        var carried = options.carried
+        carried.formUnion(try EngineConfiguration.read(annotations: request.spec.annotations, logger: work.logger))
+        return try Restore(
+            images: images, policy: try policy(request.spec), options: carried, logger: work.logger)
     }
     request.pid = plan.firstPid == 1 ? nil : plan.firstPid
     request.pidFile = options.pidFile

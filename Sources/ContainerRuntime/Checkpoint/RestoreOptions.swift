@@ -1,3 +1,4 @@
+import CheckpointEngine
 import LinuxSystem
 
 /// What `restore` was asked to do. The fields are runc's flags, and those that its clients send beyond them.
@@ -16,14 +17,10 @@ package struct RestoreOptions: Sendable, Equatable {
     package var noSubreaper = false
     /// Descriptors from 3 on that the container keeps.
     package var preservedDescriptors: CInt = 0
-    package var tcpEstablished = false
-    package var tcpClose = false
-    package var externalUnixSockets = false
-    package var shellJob = false
-    package var fileLocks = false
+    /// The flags that say what may be brought back, beyond what the images themselves say.
+    package var carried = DumpOptions()
     package var autoDedup = false
     package var lazyPages = false
-    package var manageCgroupsMode: String?
     package var emptyNamespaces: [String] = []
     /// `TYPE:NAME`.
     package var lsmProfile: String?
@@ -41,12 +38,11 @@ extension RestoreOptions {
     /// As ``CheckpointOptions/refuseUnknown()``.
     package func refuseUnknown() throws(RuntimeError) {
         try refuse([
-            ("parent-path", parentPath != nil), ("tcp-established", tcpEstablished), ("tcp-close", tcpClose),
-            ("ext-unix-sk", externalUnixSockets), ("shell-job", shellJob), ("file-locks", fileLocks),
-            ("auto-dedup", autoDedup), ("lazy-pages", lazyPages), ("lsm-profile", lsmProfile != nil),
+            ("parent-path", parentPath != nil), ("auto-dedup", autoDedup), ("lazy-pages", lazyPages),
+            ("lsm-profile", lsmProfile != nil),
             ("lsm-mount-context", lsmMountContext != nil), ("console-socket", consoleSocket != nil),
             ("preserve-fds", preservedDescriptors > 0),
         ])
-        try refuse(mode: manageCgroupsMode, emptyNamespaces: emptyNamespaces)
+        try refuse(mode: carried.manageCgroupsMode, emptyNamespaces: emptyNamespaces)
     }
 }

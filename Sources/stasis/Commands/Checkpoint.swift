@@ -36,17 +36,17 @@ struct Checkpoint: RuntimeCommand {
         options.parentPath = parentPath.nonEmpty
         options.leaveRunning = leaveRunning
         options.preDump = preDump
-        options.tcpEstablished = tcpEstablished
-        options.tcpSkipInFlight = tcpSkipInFlight
-        options.linkRemap = linkRemap
-        options.externalUnixSockets = extUnixSk
-        options.shellJob = shellJob
+        options.carried.tcpEstablished = tcpEstablished
+        options.carried.tcpSkipInFlight = tcpSkipInFlight
+        options.carried.linkRemap = linkRemap
+        options.carried.externalUnixSockets = extUnixSk
+        options.carried.shellJob = shellJob
         options.lazyPages = lazyPages
-        options.fileLocks = fileLocks
+        options.carried.fileLocks = fileLocks
         options.autoDedup = autoDedup
         options.statusDescriptor = statusFd < 0 ? nil : statusFd
         options.pageServer = pageServer.nonEmpty
-        options.manageCgroupsMode = manageCgroupsMode.nonEmpty
+        options.carried.manageCgroupsMode = manageCgroupsMode.nonEmpty
         options.emptyNamespaces = emptyNs
         try options.refuseUnknown()
         return options

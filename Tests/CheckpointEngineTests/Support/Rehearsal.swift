@@ -23,7 +23,7 @@ struct Rehearsal {
             groups: [])
         var logger = Logger(label: "rehearsal")
         logger.logLevel = .critical
-        _ = try Restore(images: images, policy: policy, logger: logger)
+        _ = try Restore(images: images, policy: policy, options: DumpOptions(), logger: logger)
         _ = try? images.clockOffsets()
         let shared = try? SharedMemoryStore(first, images)
         for plan in first.all {

@@ -5,6 +5,8 @@ final class Container {
     let id: String
     let bundle: Bundle
     let runtime: Runtime
+    /// Further flags of `checkpoint`; `restore` finds them in the images.
+    var checkpointFlags: [String] = []
     private var isDeleted = true
     private var verdicts = 0
 
@@ -93,9 +95,9 @@ final class Container {
     func imageFolder(_ name: String) -> String { "\(bundle.folder)/\(name)" }
 
     func checkpointCommand(to image: String, leaveRunning: Bool = false) -> Command {
-        let leave = leaveRunning ? ["--leave-running"] : []
+        let flags = (leaveRunning ? ["--leave-running"] : []) + checkpointFlags
         let image = imageFolder(image)
-        return runtime.command(["checkpoint", "--image-path", image, "--work-path", bundle.folder] + leave + [id])
+        return runtime.command(["checkpoint", "--image-path", image, "--work-path", bundle.folder] + flags + [id])
     }
 
     /// Checkpoints; without `leaveRunning` it makes sure that the container is gone.

@@ -56,6 +56,8 @@ final class TestBed {
     func container(workload name: String) throws(Failure) -> Container {
         let container = try container(.workload(name), arguments: ["/workload"])
         try Workload.adapt(container.bundle, to: name)
+        let flags = Workload.remark("checkpoint", in: name) ?? ""
+        container.checkpointFlags = flags.split(separator: " ").map(String.init)
         return container
     }
 
