@@ -79,7 +79,8 @@ package func checkpoint(
 
     let dump = try Dump(first: first, externalDescriptors: request.externalDescriptors, options: request.options)
     defer { dump.pages.close() }
-    try refuseMounts(of: first, except: request.hostMounts)
+    try refuseQueues(of: first)
+    try MemoryFileSystem.capture(of: first, except: request.hostMounts, into: dump)
     for process in running.processes {
         try about("\(process)") {
             let told = flags[process.hostPid] ?? [:]

@@ -9,10 +9,14 @@ package struct RestorePolicy: Sendable {
     package var seccomp: SeccompPolicy?
     package var user: UInt32
     package var groups: Set<UInt32>
+    /// Where config.json mounts a tmpfs of the container's own, which an image may fill.
+    package var memoryMounts: Set<String>
 
     package init(
-        capabilities: UInt64, noNewPrivileges: Bool, seccomp: SeccompPolicy?, user: UInt32, groups: Set<UInt32>
+        capabilities: UInt64, noNewPrivileges: Bool, seccomp: SeccompPolicy?, user: UInt32, groups: Set<UInt32>,
+        memoryMounts: Set<String> = []
     ) {
+        self.memoryMounts = memoryMounts
         self.capabilities = capabilities
         self.noNewPrivileges = noNewPrivileges
         self.seccomp = seccomp

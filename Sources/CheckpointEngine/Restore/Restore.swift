@@ -19,6 +19,7 @@ package struct Restore {
     private let first: ProcessPlan
     private let policy: RestorePolicy
     private let options: DumpOptions
+    private let memoryFiles: [MemoryFileTree]
     private let logger: Logger
 
     /// Reads the images and holds them against the configuration. Touches nothing.
@@ -33,6 +34,7 @@ package struct Restore {
         self.logger = logger
         first = try ProcessPlan.tree(from: images)
         for plan in first.all { try policy.check(plan) }
+        memoryFiles = try MemoryFileSystem.plan(images.directory)
         try FileLock.check(images.locks, of: first, options: allowed)
     }
 
@@ -48,6 +50,7 @@ package struct Restore {
         var statistics = RestoreStatistics()
         let start = microseconds()
         let workshop = try Workshop(images: images, first: process, streams: streams)
+        try MemoryFileSystem.recreate(memoryFiles, root: workshop.root, allowed: policy.memoryMounts)
         let shared = try SharedMemoryStore(first, images)
         let root = try Stub.first(process, process: first.pid)
         first.stubs = [root]

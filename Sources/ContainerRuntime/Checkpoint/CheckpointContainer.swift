@@ -2,6 +2,7 @@ import CheckpointEngine
 import CheckpointImages
 import LinuxSystem
 import Logging
+import OCISpec
 
 /// `checkpoint`: puts the container into the image directory, and ends it unless it shall go on.
 package func checkpointContainer(_ container: Container, options: CheckpointOptions) throws(RuntimeError) {
@@ -50,7 +51,7 @@ private func request(
 ) throws(RuntimeError) -> CheckpointRequest {
     let cgroups = container.state.cgroups
     let mounts = try container.store.loadConfiguration(container.id).mounts
-    let hostMounts = mounts.filter { $0.type == "bind" || $0.options.contains("bind") || $0.options.contains("rbind") }
+    let hostMounts = mounts.filter(\.isBind)
     return CheckpointRequest(
         container: container.id, firstProcess: container.state.initPid, members: { try cgroups.processes() },
         thaw: { if isPaused { try cgroups.thaw() } }, refreeze: { if isPaused { try cgroups.freeze() } },
@@ -68,4 +69,9 @@ private func openImageDirectory(_ path: String) throws(RuntimeError) -> OwnedDes
         throw RuntimeError("image directory \(path) already holds a checkpoint; name another one or remove it")
     }
     return directory
+}
+
+extension Mount {
+    /// Whether it shows files of the host.
+    var isBind: Bool { type == "bind" || options.contains("bind") || options.contains("rbind") }
 }

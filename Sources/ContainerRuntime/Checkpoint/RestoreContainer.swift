@@ -100,7 +100,8 @@ private func policy(_ spec: Spec) throws(RuntimeError) -> RestorePolicy {
     return RestorePolicy(
         capabilities: CapabilityNames.mask(names), noNewPrivileges: process?.noNewPrivileges ?? false,
         seccomp: filter.map { SeccompPolicy(program: $0.program, flags: UInt64($0.flags)) }, user: user.uid,
-        groups: Set([user.gid] + user.additionalGids))
+        groups: Set([user.gid] + user.additionalGids),
+        memoryMounts: Set(spec.mounts.filter { $0.type == "tmpfs" && !$0.isBind }.map(\.destination)))
 }
 
 /// The engine's errors, as the command's.

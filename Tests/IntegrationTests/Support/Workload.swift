@@ -47,7 +47,8 @@ enum Workload {
 }
 
 extension Workload {
-    /// Gives a bundle what the program's source asks for: `// capabilities: CAP_A CAP_B`, `// seccomp: none`.
+    /// Gives a bundle what the program's source asks for: `// capabilities: CAP_A CAP_B`, `// seccomp: none`,
+    /// `// tmpfs: /point`.
     static func adapt(_ bundle: Bundle, to name: String) throws(Failure) {
         let more = (remark("capabilities", in: name) ?? "").split(separator: " ").map { JSONValue.string(String($0)) }
         let isFiltered = remark("seccomp", in: name) != "none"
@@ -57,6 +58,13 @@ extension Workload {
                 config["process"]["capabilities"][set] = .array(granted + more)
             }
             if !isFiltered { config["linux"]["seccomp"] = .null }
+            if let point = remark("tmpfs", in: name) {
+                let mount = JSONValue.object([
+                    "destination": .string(point), "type": .string("tmpfs"), "source": .string("tmpfs"),
+                    "options": .array([.string("nosuid"), .string("mode=0775")]),
+                ])
+                config["mounts"] = .array(config["mounts"].elements + [mount])
+            }
         }
     }
 }
