@@ -17,13 +17,15 @@ package struct CheckpointRequest {
     package var externalDescriptors: [String]
     /// Where the container sees files of the host by bind mounts.
     package var hostMounts: Set<String>
+    /// Whether the configuration gives the container a terminal.
+    package var hasTerminal: Bool
     package var options: DumpOptions
     package var logger: Logger
 
     package init(
         container: String, firstProcess: pid_t, members: @escaping () throws -> [pid_t],
         thaw: @escaping () throws -> Void, refreeze: @escaping () throws -> Void, leaveRunning: Bool,
-        externalDescriptors: [String], hostMounts: Set<String>, options: DumpOptions, logger: Logger
+        externalDescriptors: [String], hostMounts: Set<String>, hasTerminal: Bool, options: DumpOptions, logger: Logger
     ) {
         self.container = container
         self.firstProcess = firstProcess
@@ -33,6 +35,7 @@ package struct CheckpointRequest {
         self.leaveRunning = leaveRunning
         self.externalDescriptors = externalDescriptors
         self.hostMounts = hostMounts
+        self.hasTerminal = hasTerminal
         self.options = options
         self.logger = logger
     }
@@ -77,7 +80,7 @@ package func checkpoint(
     }
     request.logger.debug("\(running.processes.count) processes stand still after \(stopped - start) us")
 
-    let dump = try Dump(first: first, externalDescriptors: request.externalDescriptors, options: request.options)
+    let dump = try Dump(first: first, processes: running.processes, request: request)
     defer { dump.pages.close() }
     try refuseQueues(of: first)
     try MemoryFileSystem.capture(of: first, except: request.hostMounts, into: dump)

@@ -13,6 +13,7 @@ extension Dump {
         try images.add(.files, entries: files.entries)
         try images.add(.pipesData, records: pipeData)
         try images.add(.socketQueues, records: socketQueues)
+        if !terminals.isEmpty { try images.add(.ttyInfo, entries: terminals) }
         if !locks.entries.isEmpty { try images.add(.fileLocks, entries: locks.entries) }
         try images.add(.seccomp, entries: [SeccompEntry.with { $0.seccompFilters = seccompFilters }])
         try images.add(.pstree, entries: tree)

@@ -12,11 +12,15 @@ final class Dump {
     /// The ids of the mounts that the container sees.
     let mountIDs: Set<Int>
     let first: CapturedProcess
+    let processes: [CapturedProcess]
+    /// Whether config.json gives the container a terminal.
+    let hasTerminal: Bool
 
     var pipes: [UInt32: Pipe.Ends] = [:]
     var pipeData: [ImageRecord<PipeDataEntry>] = []
     var socketQueues: [ImageRecord<SkPacketEntry>] = []
     var unixPeers: [UInt32: (peer: UInt32, holder: String, number: CInt)] = [:]
+    var terminals: [TtyInfoEntry] = []
     var locks = FileLock.Collection()
     var seccompFilters: [SeccompFilter] = []
     var images = ImageSet()
@@ -31,10 +35,12 @@ final class Dump {
     private var objectIDs: [CInt: [(task: pid_t, id: UInt32)]] = [:]
     private var namespaceIDs: [String: UInt32] = [:]
 
-    init(first: CapturedProcess, externalDescriptors: [String], options: DumpOptions) throws {
-        self.options = options
+    init(first: CapturedProcess, processes: [CapturedProcess], request: CheckpointRequest) throws {
+        options = request.options
+        hasTerminal = request.hasTerminal
         self.first = first
-        self.externalDescriptors = externalDescriptors
+        self.processes = processes
+        externalDescriptors = request.externalDescriptors
         root = try openAt(AT_FDCWD, "/proc/\(first.hostPid)/root", CLINUX_O_PATH | O_DIRECTORY)
         mountIDs = Set(
             try readText("/proc/\(first.hostPid)/mountinfo").split(separator: "\n").compactMap {

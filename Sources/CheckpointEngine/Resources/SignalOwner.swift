@@ -83,6 +83,7 @@ extension FileEntry {
             case .eventpoll: owner = epfd.fown
             case .signalfd: owner = sgfd.fown
             case .timerfd: owner = tfd.fown
+            case .tty: owner = tty.fown
             default: return nil
             }
             return owner.pid == 0 && owner.signum == 0 ? nil : owner
@@ -98,6 +99,7 @@ extension FileEntry {
             case .eventpoll: epfd.fown = owner
             case .signalfd: sgfd.fown = owner
             case .timerfd: tfd.fown = owner
+            case .tty: tty.fown = owner
             default: break
             }
         }

@@ -11,12 +11,15 @@ package struct RestorePolicy: Sendable {
     package var groups: Set<UInt32>
     /// Where config.json mounts a tmpfs of the container's own, which an image may fill.
     package var memoryMounts: Set<String>
+    /// Whether the container has a terminal.
+    package var hasTerminal: Bool
 
     package init(
         capabilities: UInt64, noNewPrivileges: Bool, seccomp: SeccompPolicy?, user: UInt32, groups: Set<UInt32>,
-        memoryMounts: Set<String> = []
+        memoryMounts: Set<String> = [], hasTerminal: Bool = false
     ) {
         self.memoryMounts = memoryMounts
+        self.hasTerminal = hasTerminal
         self.capabilities = capabilities
         self.noNewPrivileges = noNewPrivileges
         self.seccomp = seccomp

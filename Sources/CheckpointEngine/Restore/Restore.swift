@@ -35,6 +35,7 @@ package struct Restore {
         first = try ProcessPlan.tree(from: images)
         for plan in first.all { try policy.check(plan) }
         memoryFiles = try MemoryFileSystem.plan(images.directory)
+        try ConsoleTerminal.check(images, first: first, hasTerminal: policy.hasTerminal)
         try FileLock.check(images.locks, of: first, options: allowed)
     }
 
@@ -49,7 +50,11 @@ package struct Restore {
     package func prepare(in process: pid_t, streams: [CInt]) throws -> RestoreStatistics {
         var statistics = RestoreStatistics()
         let start = microseconds()
-        let workshop = try Workshop(images: images, first: process, streams: streams)
+        let workshop = try Workshop(
+            images: images, first: process, streams: streams, hasTerminal: policy.hasTerminal)
+        if let terminal = workshop.terminal {
+            try ConsoleTerminal.prepare(images.terminals.first, terminal: terminal)
+        }
         try MemoryFileSystem.recreate(memoryFiles, root: workshop.root, allowed: policy.memoryMounts)
         let shared = try SharedMemoryStore(first, images)
         let root = try Stub.first(process, process: first.pid)
@@ -58,6 +63,7 @@ package struct Restore {
 
         var growth = Growth(first, area)
         try growth.run()
+        try ConsoleTerminal.furnish(images, first, workshop, area)
         statistics.forking = microseconds() - start
         logger.debug("\(first.all.count) processes grown after \(statistics.forking) us")
 

@@ -13,6 +13,7 @@ package final class RestoreImages {
     let seccompFilters: [SeccompFilter]
     let memoryFiles: [UInt32: MemfdInodeEntry]
     let locks: [FileLockEntry]
+    let terminals: [TtyInfoEntry]
     let clocks: TimensEntry?
     /// What the checkpoint was allowed to carry over; nothing, if the images are CRIU's.
     let options: DumpOptions
@@ -62,6 +63,7 @@ package final class RestoreImages {
         }
         self.memoryFiles = memoryFiles
         locks = try directory.contains(.fileLocks) ? try directory.entries(.fileLocks) : []
+        terminals = try directory.contains(.ttyInfo) ? try directory.entries(.ttyInfo) : []
         clocks = try directory.contains(.timens) ? try directory.entry(.timens) : nil
         options =
             try directory.contains(DumpOptions.fileName)

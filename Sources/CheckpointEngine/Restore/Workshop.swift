@@ -7,6 +7,8 @@ final class Workshop {
     let root: CInt
     private let network: CInt
     private let streams: [CInt]
+    /// The inner end of the container's new terminal, held open from before the first process lets go of it.
+    let terminal: CInt?
     let externalDescriptors: [String]
     let pipeData: [UInt32: ImageRecord<PipeDataEntry>]
     let socketQueues: [UInt32: [ImageRecord<SkPacketEntry>]]
@@ -22,8 +24,9 @@ final class Workshop {
     /// - Parameters:
     ///   - first: the container's first process, already in its namespaces and root.
     ///   - streams: what stands for the container's standard streams now.
-    init(images: RestoreImages, first: pid_t, streams: [CInt]) throws {
+    init(images: RestoreImages, first: pid_t, streams: [CInt], hasTerminal: Bool) throws {
         self.streams = streams
+        terminal = hasTerminal ? try Pidfd(pid: first).descriptor(0).release() : nil
         externalDescriptors = images.externalDescriptors
         pipeData = images.pipeData
         socketQueues = images.socketQueues
@@ -38,6 +41,7 @@ final class Workshop {
         for descriptor in made.values { close(descriptor) }
         close(root)
         close(network)
+        if let terminal { close(terminal) }
     }
 
     /// The open file with this id, made when it is asked for first.
@@ -52,6 +56,9 @@ final class Workshop {
         }
         throw CheckpointError("file \(id): this kind of file (\(entry.type)) cannot be restored yet")
     }
+
+    /// Takes in an open file that a task has made for an entry.
+    func adopt(_ descriptor: consuming OwnedDescriptor, as id: UInt32) { made[id] = descriptor.release() }
 
     func entry(_ id: UInt32) -> FileEntry? { entries[id] }
 
@@ -69,7 +76,9 @@ final class Workshop {
 
     /// A descriptor for what restore was given as this standard stream.
     func standardStream(_ number: Int) throws -> OwnedDescriptor {
-        guard number < streams.count else { throw CheckpointError("descriptor \(number) is not a standard stream") }
+        guard number < streams.count else {
+            throw CheckpointError("descriptor \(number) came from outside, and restore was given none (--preserve-fds)")
+        }
         return OwnedDescriptor(
             try system("standard stream \(number)") { clinux_fcntl(streams[number], F_DUPFD_CLOEXEC, 0) })
     }

@@ -50,13 +50,14 @@ private func request(
     _ container: Container, isPaused: Bool, _ options: CheckpointOptions, _ logger: Logger
 ) throws(RuntimeError) -> CheckpointRequest {
     let cgroups = container.state.cgroups
-    let mounts = try container.store.loadConfiguration(container.id).mounts
-    let hostMounts = mounts.filter(\.isBind)
+    let spec = try container.store.loadConfiguration(container.id)
+    let hostMounts = spec.mounts.filter(\.isBind)
     return CheckpointRequest(
         container: container.id, firstProcess: container.state.initPid, members: { try cgroups.processes() },
         thaw: { if isPaused { try cgroups.thaw() } }, refreeze: { if isPaused { try cgroups.freeze() } },
         leaveRunning: options.leaveRunning, externalDescriptors: container.state.externalDescriptors,
-        hostMounts: Set(hostMounts.map(\.destination)), options: options.carried, logger: logger)
+        hostMounts: Set(hostMounts.map(\.destination)), hasTerminal: spec.process?.terminal == true,
+        options: options.carried, logger: logger)
 }
 
 /// The directory for new images: made if need be, and empty of any checkpoint.

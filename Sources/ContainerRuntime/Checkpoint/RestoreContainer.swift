@@ -7,6 +7,10 @@ import OCISpec
 ///
 /// - Returns: the status that the command exits with: 0 when detached, otherwise the restored first process's.
 package func restoreContainer(id: String, options: RestoreOptions) throws(RuntimeError) -> CInt {
+    // Before this program opens files of its own, which would be taken for the caller's.
+    for number in 3..<3 + max(options.preservedDescriptors, 0) where clinux_fcntl(number, F_GETFD, 0) < 0 {
+        throw RuntimeError("--preserve-fds \(options.preservedDescriptors): descriptor \(number) is not open")
+    }
     // Before the work directory is made, which may be the same.
     _ = try restoring(id) { try openImages(options.imagePath) }.raw
     let work = try WorkDirectory(options.workPath, name: "restore")
@@ -15,7 +19,7 @@ package func restoreContainer(id: String, options: RestoreOptions) throws(Runtim
         let restored = try restore(id, options, work)
         if options.detach { return 0 }
         let code = try launching { () throws(SystemError) in
-            try AttachedSession(pid: restored.pid, pidfd: restored.pidfd.raw, terminal: nil).run()
+            try AttachedSession(pid: restored.pid, pidfd: restored.pidfd.raw, terminal: restored.terminal).run()
         }
         try Container(restored.state, in: StateStore(root: options.stateRoot)).destroy()
         return code
@@ -31,9 +35,9 @@ private func restore(
     var request = try CreateRequest(
         id: id, stateRoot: options.stateRoot, bundle: options.bundle, firstProcess: .restored)
     do { try request.spec.validate() } catch { throw RuntimeError("\(error)") }
-    guard request.spec.process?.terminal != true else {
-        throw RuntimeError("restore of container \(id) failed: a container with a terminal cannot be restored yet")
-    }
+    let hasTerminal = request.spec.process?.terminal == true
+    try checkConsole(hasTerminal: hasTerminal, socket: options.consoleSocket, detach: options.detach)
+    request.consoleSocket = options.consoleSocket
     for label in [request.spec.process?.apparmorProfile, request.spec.process?.selinuxLabel]
     where label?.isEmpty == false {
         throw RuntimeError("restore of container \(id) failed: AppArmor and SELinux labels are not supported yet")
@@ -59,7 +63,8 @@ private func restore(
     var staged = try createContainer(request)
     do throws(RuntimeError) {
         let pid = staged.pid
-        let statistics = try restoring(id) { try plan.prepare(in: pid, streams: [0, 1, 2]) }
+        let streams = Array(0..<3 + options.preservedDescriptors)
+        let statistics = try restoring(id) { try plan.prepare(in: pid, streams: streams) }
         try staged.publish()
         try restoring(id) { try plan.release() }
         try staged.runHooks(request.spec.hooks?.poststart ?? [], status: "running")
@@ -101,7 +106,8 @@ private func policy(_ spec: Spec) throws(RuntimeError) -> RestorePolicy {
         capabilities: CapabilityNames.mask(names), noNewPrivileges: process?.noNewPrivileges ?? false,
         seccomp: filter.map { SeccompPolicy(program: $0.program, flags: UInt64($0.flags)) }, user: user.uid,
         groups: Set([user.gid] + user.additionalGids),
-        memoryMounts: Set(spec.mounts.filter { $0.type == "tmpfs" && !$0.isBind }.map(\.destination)))
+        memoryMounts: Set(spec.mounts.filter { $0.type == "tmpfs" && !$0.isBind }.map(\.destination)),
+        hasTerminal: process?.terminal == true)
 }
 
 /// The engine's errors, as the command's.

@@ -40,8 +40,7 @@ extension RestoreOptions {
         try refuse([
             ("parent-path", parentPath != nil), ("auto-dedup", autoDedup), ("lazy-pages", lazyPages),
             ("lsm-profile", lsmProfile != nil),
-            ("lsm-mount-context", lsmMountContext != nil), ("console-socket", consoleSocket != nil),
-            ("preserve-fds", preservedDescriptors > 0),
+            ("lsm-mount-context", lsmMountContext != nil),
         ])
         try refuse(mode: carried.manageCgroupsMode, emptyNamespaces: emptyNamespaces)
     }

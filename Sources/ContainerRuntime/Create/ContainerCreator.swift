@@ -58,9 +58,9 @@ struct ContainerCreator {
         let channel = InitChannel(sockets.first)
         let theirs = sockets.second.release()
         var console: ConsoleLink?
-        if let setup, setup.process.terminal {
+        if let process = request.spec.process, process.terminal {
             console = try launching("open console") { () throws(SystemError) in
-                try ConsoleLink(size: setup.process.consoleSize, socketPath: request.consoleSocket)
+                try ConsoleLink(size: process.consoleSize, socketPath: request.consoleSocket)
             }
         }
         try grouping { () throws(CgroupError) in try cgroups.create() }
@@ -160,7 +160,9 @@ struct ContainerCreator {
             id: request.id, ociVersion: request.spec.ociVersion, bundle: request.bundle, rootfs: request.rootPath,
             cgroups: cgroups)
         state.annotations = request.spec.annotations
-        state.externalDescriptors = (0...2).map { (try? linkTarget("/proc/self/fd/\($0)")) ?? "" }
+        state.externalDescriptors = (0..<3 + request.preservedDescriptors).map {
+            (try? linkTarget("/proc/self/fd/\($0)")) ?? ""
+        }
         return state
     }
 

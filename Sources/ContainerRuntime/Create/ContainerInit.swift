@@ -111,6 +111,8 @@ struct ContainerInit: ~Copyable {
 
     /// Standard streams that lead to the host's /dev/null shall lead to the container's.
     private func reopenNull() throws(SystemError) {
+        // Of a terminal the checkpoint engine takes hold before this process lets go.
+        if setup == nil && console != nil { return }
         for number in CInt(0)...2 {
             guard let stream = try? status(of: number), stream.isCharacterDevice,
                 stream.st_rdev == clinux_makedev(1, 3) || setup == nil

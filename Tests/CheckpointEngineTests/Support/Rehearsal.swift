@@ -102,7 +102,7 @@ struct Rehearsal {
     /// Makes every file of the images, in this process's own root and network. Dear: each change of network namespace
     /// waits for the kernel's other processors.
     func makeFiles() throws {
-        let workshop = try Workshop(images: images, first: getpid(), streams: [0, 1, 2])
+        let workshop = try Workshop(images: images, first: getpid(), streams: [0, 1, 2], hasTerminal: false)
         for id in images.files.keys.sorted() { _ = try? workshop.descriptor(for: id) }
     }
 }
