@@ -22,6 +22,9 @@ final class Dump {
     var unixPeers: [UInt32: (peer: UInt32, holder: String, number: CInt)] = [:]
     var terminals: [TtyInfoEntry] = []
     var locks = FileLock.Collection()
+    /// Names under which the container listens, and those of its accepted sockets.
+    var unixListeners: Set<[UInt8]> = []
+    var unixAccepted: [UInt32: [UInt8]] = [:]
     var seccompFilters: [SeccompFilter] = []
     var images = ImageSet()
     var pages = PageDump()

@@ -35,8 +35,8 @@ protocol FileKind: SendableMetatype {
 
 /// Every kind there is; the first that recognises a file has it.
 let fileKinds: [any (FileKind & SendableMetatype).Type] = [
-    ExternalFile.self, Pipe.self, EventFD.self, EventPoll.self, TimerFD.self, SignalFD.self, UnixSocketPair.self,
-    InternetSocket.self, ConsoleTerminal.self, RegularFile.self,
+    ExternalFile.self, Pipe.self, EventFD.self, EventPoll.self, TimerFD.self, SignalFD.self, NamedUnixSocket.self,
+    UnixSocketPair.self, InternetSocket.self, ConsoleTerminal.self, RegularFile.self,
 ]
 
 /// The open files of a dump: each once, however many descriptors share it.

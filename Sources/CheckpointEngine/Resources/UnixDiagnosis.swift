@@ -7,6 +7,9 @@ struct UnixDiagnosis {
     /// 1 receiving, 2 sending, 3 both are shut down.
     var shutdown: UInt8 = 0
     var name: [UInt8] = []
+    /// Connections that wait to be accepted and how many may, or bytes that wait to be read.
+    var waiting: UInt32 = 0
+    var backlog: UInt32 = 0
 
     var printableName: String {
         let text = String(decoding: name.drop { $0 == 0 }.prefix { $0 != 0 }, as: UTF8.self)
@@ -18,7 +21,7 @@ struct UnixDiagnosis {
         let socket = OwnedDescriptor(
             CInt(try systemCall("open sock_diag", Int(SYS_socket), 16, 3 | Int(O_CLOEXEC), Int(NETLINK_SOCK_DIAG))))
         // struct nlmsghdr {length 4, type 2, flags 2, sequence 4, port 4}, struct unix_diag_req {family 1, protocol 1,
-        // pad 2, states 4, inode 4, show 4, cookie 8}. Show name 1, peer 4, and the shutdown that always comes.
+        // pad 2, states 4, inode 4, show 4, cookie 8}. Show name 1, peer 4, queues 16, and the shutdown that always comes.
         var request = [UInt8](repeating: 0, count: 40)
         func put(_ value: UInt32, at offset: Int) {
             for byte in 0..<4 { request[offset + byte] = UInt8(truncatingIfNeeded: value >> (8 * byte)) }
@@ -27,7 +30,7 @@ struct UnixDiagnosis {
         put(20 | (0x301 << 16), at: 4)
         request[16] = UInt8(AF_UNIX)
         put(UInt32.max, at: 20)
-        put(0x1 | 0x4, at: 28)
+        put(0x1 | 0x4 | 0x10, at: 28)
         put(UInt32.max, at: 32)
         put(UInt32.max, at: 36)
         try system("ask sock_diag") { request.withUnsafeBytes { send(socket.raw, $0.baseAddress, $0.count, 0) } }
@@ -69,6 +72,7 @@ struct UnixDiagnosis {
                     switch half(offset + 2) {
                     case 0: one.name = Array(rest[(offset + 4)..<(offset + size)])
                     case 2 where size >= 8: one.peer = word(offset + 4)
+                    case 4 where size >= 12: (one.waiting, one.backlog) = (word(offset + 4), word(offset + 8))
                     case 6 where size >= 5: one.shutdown = rest[offset + 4]
                     default: break
                     }

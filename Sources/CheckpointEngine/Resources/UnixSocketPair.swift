@@ -13,14 +13,15 @@ enum UnixSocketPair: FileKind {
         guard let told = try dump.unixSockets()[inode] else {
             throw CheckpointError("\(file.link): the kernel does not know this unix socket in the container's network")
         }
-        guard told.name.isEmpty else {
-            throw CheckpointError(
-                "\(file.link): a unix socket bound to a name (\(told.printableName)) cannot be checkpointed yet")
-        }
-        guard told.state != 10 else {
-            throw CheckpointError("\(file.link): a listening unix socket cannot be checkpointed yet")
-        }
         let type = try SocketOptions.number(socket, SOL_SOCKET, SO_TYPE)
+        if !told.name.isEmpty {
+            guard type != 2 else {
+                throw CheckpointError(
+                    "\(file.link): a unix datagram socket bound to \(told.printableName) that is connected "
+                        + "cannot be checkpointed yet")
+            }
+            dump.unixAccepted[inode] = told.name
+        }
         var options = try SocketOptions.capture(socket)
         options.soPasscred = try SocketOptions.number(socket, SOL_SOCKET, SO_PASSCRED) != 0
         // Of a stream, or where nothing more can come, an empty answer is the end; elsewhere it is an empty message.
@@ -41,7 +42,7 @@ enum UnixSocketPair: FileKind {
                 $0.peer = told.peer
                 $0.fown = .none
                 $0.opts = options
-                $0.name = .init()
+                $0.name = .init(told.name)
                 if told.shutdown != 0 { $0.shutdown = SkShutdown(rawValue: Int(told.shutdown)) ?? .none }
             }
         }
@@ -126,14 +127,27 @@ enum UnixSocketPair: FileKind {
                 "\(held.holder): descriptor \(held.number): socket:[\(inode)]: is connected to a unix socket outside "
                     + "the container")
         }
+        for (inode, held) in dump.unixPeers where held.peer != 0 {
+            // A datagram socket may be connected to one that is not connected to it; both ends may have a name.
+            guard dump.unixPeers[held.peer]?.peer == inode,
+                dump.unixAccepted[inode] == nil || dump.unixAccepted[held.peer] == nil
+            else {
+                throw CheckpointError(
+                    "\(held.holder): descriptor \(held.number): socket:[\(inode)]: is a unix socket connected in a way "
+                        + "that cannot be checkpointed yet")
+            }
+        }
+        for (inode, name) in dump.unixAccepted where !dump.unixListeners.contains(name) {
+            let held = dump.unixPeers[inode]
+            throw CheckpointError(
+                "\(held?.holder ?? ""): descriptor \(held?.number ?? -1): socket:[\(inode)]: is a unix socket bound to a "
+                    + "name under which nobody listens any more; it cannot be checkpointed yet")
+        }
     }
 
     static func recreate(_ entry: FileEntry, in workshop: Workshop) throws -> OwnedDescriptor? {
         guard entry.hasUsk else { return nil }
         let wanted = entry.usk
-        guard wanted.name.isEmpty, wanted.state != 10 else {
-            throw CheckpointError("unix socket \(wanted.id): a bound or listening one cannot be restored yet")
-        }
         if let waiting = workshop.unixSockets.removeValue(forKey: wanted.ino) {
             return OwnedDescriptor(waiting)
         }
@@ -144,20 +158,43 @@ enum UnixSocketPair: FileKind {
             try finish(alone.raw, wanted)
             return alone
         }
-        let pair = try workshop.inNetworkNamespace { try socketPair(type) }
         let other = workshop.unixEntry(inode: wanted.peer)
-        // What waits in one socket was sent through the other.
-        try send(workshop.socketQueues[wanted.id] ?? [], through: pair.second.raw)
-        if let other { try send(workshop.socketQueues[other.id] ?? [], through: pair.first.raw) }
-        try finish(pair.first.raw, wanted)
-        if let other {
-            try finish(pair.second.raw, other)
-            workshop.unixSockets[other.ino] = try pair.second.duplicate().release()
+        guard other == nil || other?.peer == wanted.ino else {
+            throw CheckpointError("unix socket \(wanted.id): is connected to one that is not connected to it")
         }
-        return try pair.first.duplicate()
+        let pair = try pair(wanted, other, type, workshop)
+        // What waits in one socket was sent through the other.
+        try send(workshop.socketQueues[wanted.id] ?? [], through: pair.second)
+        if let other { try send(workshop.socketQueues[other.id] ?? [], through: pair.first) }
+        try finish(pair.first, wanted)
+        if let other {
+            try finish(pair.second, other)
+            workshop.unixSockets[other.ino] = try copy(pair.second).release()
+        }
+        return try copy(pair.first)
     }
 
-    private static func finish(_ socket: CInt, _ wanted: UnixSkEntry) throws {
+    private static func copy(_ socket: CInt) throws -> OwnedDescriptor {
+        OwnedDescriptor(try system("copy socket") { clinux_fcntl(socket, F_DUPFD_CLOEXEC, 0) })
+    }
+
+    /// The two ends: anonymous ones, or the accepted one of a name and who has connected to it.
+    private static func pair(
+        _ wanted: UnixSkEntry, _ other: UnixSkEntry?, _ type: CInt, _ workshop: Workshop
+    ) throws -> (first: CInt, second: CInt) {
+        if !wanted.name.isEmpty {
+            let ends = try NamedUnixSocket.connect(to: Array(wanted.name), type: type, in: workshop)
+            return (ends.server, ends.client)
+        }
+        if let other, !other.name.isEmpty {
+            let ends = try NamedUnixSocket.connect(to: Array(other.name), type: type, in: workshop)
+            return (ends.client, ends.server)
+        }
+        let pair = try workshop.inNetworkNamespace { try socketPair(type) }
+        return (workshop.keep(try pair.first.duplicate()), workshop.keep(try pair.second.duplicate()))
+    }
+
+    static func finish(_ socket: CInt, _ wanted: UnixSkEntry) throws {
         try SocketOptions.apply(wanted.opts, to: socket)
         if CInt(bitPattern: wanted.flags) & O_NONBLOCK != 0 {
             try system("set flags of socket") { clinux_fcntl(socket, F_SETFL, Int(O_NONBLOCK)) }

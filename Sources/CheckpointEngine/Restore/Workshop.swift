@@ -67,6 +67,25 @@ final class Workshop {
         return entries.values.first { $0.hasUsk && $0.usk.ino == inode }?.usk
     }
 
+    /// The file that listens under a name.
+    func unixListener(name: [UInt8]) -> UInt32? {
+        entries.values.first { $0.hasUsk && $0.usk.state == 10 && $0.usk.name.elementsEqual(name) }?.id
+    }
+
+    /// Does something with the container's root as this program's, for calls that take a path and no directory.
+    func inRoot<R>(_ body: () throws -> R) throws -> R {
+        let home = try openAt(AT_FDCWD, "/", CLINUX_O_PATH | O_DIRECTORY)
+        let place = try openAt(AT_FDCWD, ".", CLINUX_O_PATH | O_DIRECTORY)
+        let (there, back, before) = (root, home.raw, place.raw)
+        try system("go into the container's root") { fchdir(there) }
+        try system("go into the container's root") { chroot(".") }
+        let result = Result { try body() }
+        try system("leave the container's root") { fchdir(back) }
+        try system("leave the container's root") { chroot(".") }
+        try system("go back") { fchdir(before) }
+        return try result.get()
+    }
+
     /// Keeps a descriptor open until the restore is over.
     func keep(_ descriptor: consuming OwnedDescriptor) -> CInt {
         let raw = descriptor.release()
