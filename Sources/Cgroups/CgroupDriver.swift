@@ -10,7 +10,10 @@ protocol CgroupDriver: Sendable {
     var freezer: any Freezer { get }
 
     func create() throws(CgroupError)
-    func apply(_ resources: Resources) throws(CgroupError)
+    /// Lets the processes use the devices of the rules, and those that every container has.
+    func applyDevices(_ configured: [DeviceCgroup]) throws(CgroupError)
+    /// Sets what is there of everything but devices.
+    func limit(_ resources: Resources) throws(CgroupError)
     func killAll() throws(CgroupError)
 }
 

@@ -8,6 +8,11 @@ package struct CgroupError: Error, CustomStringConvertible, Sendable {
 
     init(_ error: SystemError) { self.init(error.description) }
 
+    /// `checkBeforeUpdate` found that a limit would make the kernel kill.
+    static func inUse(_ usage: Int64, limit: Int64) -> CgroupError {
+        CgroupError("linux.resources.memory.limit: \(limit) is below the present usage of \(usage)")
+    }
+
     /// The configuration asks for a limit that nothing here can enforce.
     static func missing(_ controller: String, for field: String) -> CgroupError {
         CgroupError("linux.resources.\(field): no \(controller) controller in this machine's cgroup hierarchy")

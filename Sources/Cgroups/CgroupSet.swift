@@ -105,7 +105,14 @@ extension CgroupSet {
     }
 
     /// Sets limits and device rules; the device rules always include the devices that every container has.
-    package func apply(_ resources: Resources?) throws(CgroupError) { try driver.apply(resources ?? Resources()) }
+    package func apply(_ resources: Resources?) throws(CgroupError) {
+        let resources = resources ?? Resources()
+        try driver.applyDevices(resources.devices)
+        try driver.limit(resources)
+    }
+
+    /// Sets the limits that the change speaks of and no others; device rules stay.
+    package func update(_ change: Resources) throws(CgroupError) { try driver.limit(change) }
 
     /// Every process of the container, those in cgroups that it made itself included.
     package func processes() throws(CgroupError) -> [pid_t] { try processesBeneath(driver.processDirectory) }

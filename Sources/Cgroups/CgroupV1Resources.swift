@@ -2,18 +2,13 @@ import LinuxSystem
 import OCISpec
 
 extension CgroupV1 {
-    func apply(_ resources: Resources) throws(CgroupError) {
-        try applyDevices(resources.devices)
+    func limit(_ resources: Resources) throws(CgroupError) {
         if let memory = resources.memory { try apply(memory) }
         if let cpu = resources.cpu { try apply(cpu) }
-        // 0 says nothing, anything below it no limit, as runc takes it.
-        if let limit = resources.pids?.limit, limit != 0 {
-            try files("pids").set("pids.max", limit > 0 ? String(limit) : "max", field: "pids.limit")
-        }
+        if let pids = resources.pids { try files("pids").set("pids.max", pids.line, field: "pids.limit") }
         if let blockIO = resources.blockIO { try apply(blockIO) }
         for limit in resources.hugepageLimits {
-            try files("hugetlb").set(
-                "hugetlb.\(limit.pageSize).limit_in_bytes", limit.limit, field: "hugepageLimits[\(limit.pageSize)]")
+            try files("hugetlb").set(limit, suffix: "limit_in_bytes")
         }
         if let network = resources.network { try apply(network) }
         for (name, limit) in resources.rdma {
@@ -29,7 +24,7 @@ extension CgroupV1 {
     }
 
     /// The kernel starts a new cgroup with its parent's rules; denying all first leaves exactly the exceptions.
-    private func applyDevices(_ configured: [DeviceCgroup]) throws(CgroupError) {
+    func applyDevices(_ configured: [DeviceCgroup]) throws(CgroupError) {
         let rules = try DeviceRules(configured)
         let files = files("devices")
         guard files.directory != nil else {
@@ -66,9 +61,7 @@ extension CgroupV1 {
         let swap = memory.swap.nonZero ?? (limit == -1 ? -1 : nil)
         if let limit, limit > 0, memory.checkBeforeUpdate == true, let directory = files.directory {
             let usage = (try? readText("\(directory)/memory.usage_in_bytes")).flatMap { Int64($0.trimmed) } ?? 0
-            if usage > limit {
-                throw CgroupError("linux.resources.memory.limit: \(limit) is below the present usage of \(usage)")
-            }
+            if usage > limit { throw .inUse(usage, limit: limit) }
         }
         let writeLimit = { () throws(CgroupError) in
             try files.set("memory.limit_in_bytes", limit, field: "memory.limit")
@@ -93,11 +86,26 @@ extension CgroupV1 {
     private func apply(_ cpu: CPU) throws(CgroupError) {
         let files = files("cpu")
         try files.set("cpu.shares", cpu.shares.nonZero, field: "cpu.shares")
-        try files.set("cpu.cfs_period_us", cpu.period.nonZero, field: "cpu.period")
-        try files.set("cpu.cfs_quota_us", cpu.quota.nonZero, field: "cpu.quota")
+        // The kernel checks each value against the other at once, so which comes first depends on which way they go.
+        try eitherOrder(
+            { () throws(CgroupError) in
+                try files.set("cpu.cfs_period_us", cpu.period.nonZero, field: "cpu.period")
+                try files.set("cpu.cfs_quota_us", cpu.quota.nonZero, field: "cpu.quota")
+            },
+            { () throws(CgroupError) in
+                try files.set("cpu.cfs_quota_us", cpu.quota.nonZero, field: "cpu.quota")
+                try files.set("cpu.cfs_period_us", cpu.period.nonZero, field: "cpu.period")
+            })
         try files.set("cpu.cfs_burst_us", cpu.burst, field: "cpu.burst")
-        try files.set("cpu.rt_period_us", cpu.realtimePeriod.nonZero, field: "cpu.realtimePeriod")
-        try files.set("cpu.rt_runtime_us", cpu.realtimeRuntime.nonZero, field: "cpu.realtimeRuntime")
+        try eitherOrder(
+            { () throws(CgroupError) in
+                try files.set("cpu.rt_period_us", cpu.realtimePeriod.nonZero, field: "cpu.realtimePeriod")
+                try files.set("cpu.rt_runtime_us", cpu.realtimeRuntime.nonZero, field: "cpu.realtimeRuntime")
+            },
+            { () throws(CgroupError) in
+                try files.set("cpu.rt_runtime_us", cpu.realtimeRuntime.nonZero, field: "cpu.realtimeRuntime")
+                try files.set("cpu.rt_period_us", cpu.realtimePeriod.nonZero, field: "cpu.realtimePeriod")
+            })
         try files.set("cpu.idle", cpu.idle, field: "cpu.idle")
         let sets = self.files("cpuset")
         if let cpus = cpu.cpus, !cpus.isEmpty { try sets.set("cpuset.cpus", cpus, field: "cpu.cpus") }
@@ -106,12 +114,18 @@ extension CgroupV1 {
 
     private func apply(_ io: BlockIO) throws(CgroupError) {
         let files = files("blkio")
-        try files.set("blkio.bfq.weight", io.weight.nonZero, field: "blockIO.weight")
+        // BFQ's file where that scheduler is there, CFQ's on kernels before 5.0.
+        let weights = files.has("blkio.bfq.weight") ? "blkio.bfq.weight" : "blkio.weight"
+        try files.set(weights, io.weight.nonZero, field: "blockIO.weight")
         try files.set("blkio.leaf_weight", io.leafWeight.nonZero, field: "blockIO.leafWeight")
         for device in io.weightDevice {
-            guard let weight = device.weight.nonZero else { continue }
-            try files.set(
-                "blkio.bfq.weight_device", "\(device.major):\(device.minor) \(weight)", field: "blockIO.weightDevice")
+            let name = "\(device.major):\(device.minor)"
+            if let weight = device.weight.nonZero {
+                try files.set("\(weights)_device", "\(name) \(weight)", field: "blockIO.weightDevice")
+            }
+            if let weight = device.leafWeight.nonZero {
+                try files.set("blkio.leaf_weight_device", "\(name) \(weight)", field: "blockIO.weightDevice")
+            }
         }
         for (list, file, field) in [
             (io.throttleReadBpsDevice, "read_bps", "throttleReadBpsDevice"),
@@ -136,15 +150,13 @@ extension CgroupV1 {
     }
 }
 
-extension Optional where Wrapped: BinaryInteger {
-    /// Clients write 0 for a limit that they do not set.
-    var nonZero: Wrapped? { self == 0 ? nil : self }
-}
-
-extension Rdma {
-    func line(_ device: String) -> String {
-        let handles = hcaHandles.map { " hca_handle=\($0)" } ?? ""
-        let objects = hcaObjects.map { " hca_object=\($0)" } ?? ""
-        return device + handles + objects
+private func eitherOrder(
+    _ first: () throws(CgroupError) -> Void, _ second: () throws(CgroupError) -> Void
+) throws(CgroupError) {
+    do throws(CgroupError) {
+        try first()
+    } catch {
+        // The error of the usual order is the one that means something.
+        do { try second() } catch _ { throw error }
     }
 }

@@ -17,6 +17,17 @@ struct ControlFiles {
         }
     }
 
+    func has(_ file: String) -> Bool {
+        guard let directory else { return false }
+        return (try? status("\(directory)/\(file)")) != nil
+    }
+
+    /// nil where there is no such file, or nothing to be read.
+    func read(_ file: String) -> String? {
+        guard let directory else { return nil }
+        return (try? readText("\(directory)/\(file)"))?.trimmed
+    }
+
     func set<Value: BinaryInteger>(_ file: String, _ value: Value?, field: String) throws(CgroupError) {
         if let value { try set(file, String(value), field: field) }
     }

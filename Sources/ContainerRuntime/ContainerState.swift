@@ -20,6 +20,8 @@ package struct ContainerState: Codable, Equatable, Sendable {
     package var created: String = Timestamp.now()
     package var annotations: [String: String] = [:]
     package var cgroups: CgroupSet
+    /// All limits, once `update` has changed some; those of config.json until then.
+    package var resources: Resources?
     /// What descriptors 0, 1 and 2 of the creator led to (`/dev/null`, `pipe:[1234]`), as a checkpoint records them.
     package var externalDescriptors: [String] = []
     /// Where to join each namespace of the container; kinds that it shares with the host are there too.

@@ -74,7 +74,7 @@ import Testing
 
     @Test func sharesBecomeWeights() {
         #expect(weight(shares: 2) == 1)
-        #expect(weight(shares: 1024) == 39)
+        #expect(weight(shares: 1024) == 100)
         #expect(weight(shares: 262_144) == 10_000)
         #expect(weight(shares: .max) == 10_000)
     }

@@ -1,3 +1,4 @@
+import FoundationEssentials
 import OCISpec
 
 extension ContainerState {
@@ -22,6 +23,10 @@ extension ContainerState {
             object.member("externalDescriptors", externalDescriptors)
             object.member("namespacePaths", namespacePaths)
             object.member("restored", "\(restored)", isText: false)
+            // Only an update has made them, so the encoder's time is not that of a start.
+            if let resources, let encoded = try? JSONEncoder().encode(resources) {
+                object.member("resources", String(decoding: encoded, as: UTF8.self), isText: false)
+            }
         }
         return text.bytes
     }
