@@ -13,10 +13,15 @@
         try system("unlock terminal") {
             withUnsafePointer(to: &unlock) { clinux_ioctl(raw, UInt(CLINUX_TIOCSPTLCK), UInt(bitPattern: $0)) }
         }
-        secondary = OwnedDescriptor(
+        // Not with O_CLOEXEC: this call leaves it in the open file's flags for good, and /proc/PID/fdinfo then shows it
+        // for every descriptor.
+        let peer = OwnedDescriptor(
             try system("open terminal peer") {
-                clinux_ioctl(raw, UInt(CLINUX_TIOCGPTPEER), UInt(O_RDWR | O_NOCTTY | O_CLOEXEC))
+                clinux_ioctl(raw, UInt(CLINUX_TIOCGPTPEER), UInt(O_RDWR | O_NOCTTY))
             })
+        let inner = peer.raw
+        try system("set flags of terminal") { clinux_fcntl(inner, F_SETFD, Int(FD_CLOEXEC)) }
+        secondary = peer
         primary = ptmx
     }
 

@@ -48,6 +48,7 @@ int main(void) {
         expect(!ioctl(2, TIOCGWINSZ, &size) && size.ws_row == 33 && size.ws_col == 77, "the size is %d x %d", size.ws_row, size.ws_col);
         expect(tcgetsid(0) == getsid(0), "the terminal controls session %d", tcgetsid(0));
         expect(tcgetpgrp(by_session) == reader->pid, "group %d is in the foreground, not %d", tcgetpgrp(by_session), reader->pid);
+        for (int stream = 0; stream < 3; stream++) expect(!(fcntl(stream, F_GETFD) & FD_CLOEXEC), "stream %d closes at exec", stream);
         expect(isatty(0) && isatty(1) && isatty(2), "a standard stream is no terminal");
         expect(fcntl(by_name, F_GETFL) & O_NONBLOCK, "a flag is gone");
         expect(!(fcntl(0, F_GETFL) & O_NONBLOCK), "a flag has come");
