@@ -22,7 +22,7 @@ enum InternetSocket: FileKind {
         guard state.isListening || state.isClosed else {
             throw CheckpointError(
                 "\(file.link): a TCP connection (local port \(local.port)) cannot be checkpointed yet; "
-                    + "close it, or wait for --tcp-established to be supported")
+                    + "(nor with --tcp-established); close it first")
         }
         guard !state.isListening || state.waiting == 0 else {
             throw CheckpointError(
