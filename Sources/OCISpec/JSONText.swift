@@ -2,6 +2,10 @@
 package indirect enum JSONText: Equatable, Sendable {
     case string(String)
     case number(Int)
+    /// Counters of the kernel's reach the last bit.
+    case unsigned(UInt64)
+    /// As it is written.
+    case literal(String)
     case bool(Bool)
     case array([JSONText])
     case object([(String, JSONText)])
@@ -21,6 +25,8 @@ package indirect enum JSONText: Equatable, Sendable {
         switch self {
         case .string(let value): text += Self.quoted(value)
         case .number(let value): text += String(value)
+        case .unsigned(let value): text += String(value)
+        case .literal(let value): text += value
         case .bool(let value): text += value ? "true" : "false"
         case .array(let elements):
             Self.writeList(elements, "[", "]", to: &text, indent: indent, margin: margin) { element, text, margin in

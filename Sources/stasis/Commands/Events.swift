@@ -10,5 +10,16 @@ struct Events: RuntimeCommand {
     @Flag(help: "Display the container's stats then exit.") var stats = false
     @OptionGroup var id: ContainerArgument
 
-    func perform(_ runtime: Runtime) throws -> CInt { throw notBuiltYet("events") }
+    func perform(_ runtime: Runtime) throws -> CInt {
+        guard let interval = milliseconds(interval.isEmpty ? "5s" : interval) else {
+            throw RuntimeError("invalid value for interval: \"\(interval)\" is not a duration greater than 0")
+        }
+        let container = try runtime.container(id.containerID)
+        if stats {
+            show(try container.statisticsLine())
+        } else {
+            try container.watchEvents(interval: interval) { show($0) }
+        }
+        return 0
+    }
 }
