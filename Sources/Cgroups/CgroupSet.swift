@@ -94,6 +94,28 @@ extension CgroupSet {
     /// Puts the process into every cgroup. A child that it clones is born there.
     package func join(_ pid: pid_t) throws(CgroupError) { try driver.join(pid) }
 
+    /// The cgroups beneath these that `exec --cgroup` names, `[controller[,controller]:]path`: they have to be there.
+    package func inner(_ requests: [String]) throws(CgroupError) -> CgroupSet {
+        var result = self
+        for request in requests {
+            let parts = request.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+            var names = Array(paths.keys)
+            if parts.count == 2 {
+                if layout == .v2 { throw CgroupError("--cgroup \(request): cgroup v2 takes a path alone") }
+                names = parts[0].split(separator: ",").map(String.init)
+            }
+            for name in names {
+                guard let path = paths[name] else { throw CgroupError("--cgroup \(request): no controller \(name)") }
+                let inner = path + clean(parts[parts.count - 1])
+                do throws(SystemError) {
+                    guard try exists(inner) else { throw SystemError(.noSuchFileOrDirectory, "open \(inner)") }
+                } catch { throw CgroupError("--cgroup \(request): \(error)") }
+                result.paths[name] = inner
+            }
+        }
+        return result
+    }
+
     /// The v2 directory, for `CLONE_INTO_CGROUP`. With ``Layout/v1`` the child still has to ``join(_:)`` the rest.
     package func openUnified() throws(CgroupError) -> OwnedDescriptor? {
         guard let path = paths[""] else { return nil }

@@ -41,6 +41,23 @@ extension Integration {
             }
         }
 
+        @Test("exec goes into a cgroup beneath the container's, which has to be there", .timeLimit(.minutes(1)))
+        func innerCgroup() throws {
+            try TestBed.use { bed in
+                let container = try bed.container(.busybox, arguments: ["sleep", "1000"])
+                try container.run()
+                let folder = try Groups(of: try container.pid()).folder("pids") + "/inner"
+                try check(mkdir(folder, 0o755), "mkdir \(folder)")
+                let inside = try bed.runtime.run(
+                    "exec", "--cgroup", "pids:inner", container.id, "cat", "/proc/self/cgroup"
+                ).succeeded()
+                let lines = inside.output.split(separator: "\n")
+                #expect(lines.filter { $0.hasSuffix("/inner") }.count == 1, "\(lines)")
+                let missing = try bed.runtime.run("exec", "--cgroup", "pids:none", container.id, "true")
+                #expect(missing.status == 255 && missing.errors.contains("no such file or directory"), "\(missing)")
+            }
+        }
+
         @Test("an update that fails names the field, and changes nothing", .timeLimit(.minutes(1)))
         func refusals() throws {
             try TestBed.use { bed in

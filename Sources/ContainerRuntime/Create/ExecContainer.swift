@@ -45,7 +45,8 @@ extension Container {
                 try ConsoleLink(size: request.process.consoleSize, socketPath: request.consoleSocket)
             }
         }
-        let entry = try CgroupEntry(state.cgroups)
+        let entry = try CgroupEntry(
+            try grouping { () throws(CgroupError) in try state.cgroups.inner(request.cgroups) })
         let result = try launching { () throws(SystemError) in
             try BirthNamespaces.clone(
                 CloneRequest(cgroup: entry.unified),

@@ -7,6 +7,8 @@ package struct ExecRequest: Sendable {
     package var consoleSocket: String?
     package var pidFile: String?
     package var preservedDescriptors: Int32 = 0
+    /// Cgroups beneath the container's, as ``CgroupSet/inner(_:)`` takes them.
+    package var cgroups: [String] = []
     package var ignorePaused = false
     package var noNewKeyring = true
     package var extraEnvironment: [String] = []

@@ -55,7 +55,6 @@ struct Exec: RuntimeCommand {
         do throws(RuntimeError) {
             return try failing(as: "exec") { () throws(RuntimeError) in
                 if pidfdSocket.nonEmpty != nil { throw notBuiltYet("--pidfd-socket") }
-                if !cgroup.isEmpty { throw notBuiltYet("--cgroup") }
                 let container = try runtime.container(id.containerID)
                 return try container.exec(try request(for: container))
             }
@@ -73,6 +72,7 @@ struct Exec: RuntimeCommand {
         request.pidFile = try pidFile.nonEmpty.map(absolute)
         request.preservedDescriptors = preserveFds + sockets.count
         request.extraEnvironment = sockets.environment
+        request.cgroups = cgroup
         request.ignorePaused = ignorePaused
         return request
     }
