@@ -56,3 +56,43 @@ build_release() {
     swift build -c release --static-swift-stdlib -Xswiftc -static-executable \
         -Xswiftc -Xfrontend -Xswiftc -disable-concrete-type-metadata-mangled-name-accessors --product stasis
 }
+
+# place_files ROOT PREFIX: everything that belongs to an installation, beneath ROOT. The build must have been made.
+place_files() {
+    local root=$1 prefix=$2 share=$1$2/share page
+    install -D -m 755 "$stasis" "$root$prefix/sbin/stasis"
+    # Without symbols it is less than half as large. The section takes 48 bytes, the last of them NUL.
+    local commit
+    commit=$(git rev-parse HEAD)$([ -z "$(git status --porcelain --untracked-files=no)" ] || echo -dirty)
+    objcopy --strip-all --update-section .stasis.commit=<(printf '%s' "$commit" | dd bs=48 conv=sync status=none) \
+        "$root$prefix/sbin/stasis"
+
+    mkdir -p "$share/bash-completion/completions" "$share/zsh/site-functions" "$share/fish/vendor_completions.d"
+    "$stasis" --generate-completion-script bash >"$share/bash-completion/completions/stasis"
+    "$stasis" --generate-completion-script zsh >"$share/zsh/site-functions/_stasis"
+    "$stasis" --generate-completion-script fish >"$share/fish/vendor_completions.d/stasis.fish"
+
+    # swift-argument-parser's own tool writes the pages; `man stasis checkpoint` looks for stasis-checkpoint.
+    swift build --product generate-manual >&2
+    local pages
+    pages=$(mktemp -d)
+    "$(swift build --show-bin-path)/generate-manual" "$stasis" --multi-page --section 8 --output-directory "$pages"
+    rm "$pages/stasis.help.8"
+    for page in "$pages"/*; do
+        sed -i -e '/^\.Xr stasis\.help /d' -e 's/^\(\.Xr stasis\)\./\1-/' -e 's/^\(\.Dt STASIS\)\./\1-/' "$page"
+        install -D -m 644 "$page" "$share/man/man8/$(basename "$page" | sed 's/^stasis\.\(.*\.8\)$/stasis-\1/')"
+    done
+    rm -r "$pages"
+
+    # Lists replace podman's own, so these name its default runtimes too. With the name in them, podman reads the
+    # errors that stasis writes to --log.
+    local configuration=$root/etc/containers/containers.conf.d/50-stasis.conf
+    mkdir -p "$(dirname "$configuration")"
+    cat >"$configuration" <<EOF
+[engine]
+runtime_supports_json = ["crun", "crun-vm", "runc", "kata", "runsc", "youki", "krun", "ocijail", "stasis"]
+
+[engine.runtimes]
+stasis = ["$prefix/sbin/stasis"]
+EOF
+}

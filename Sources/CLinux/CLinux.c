@@ -44,3 +44,5 @@ int clinux_remap_executable(int file, int pagemap) {
     }
     return 0;
 }
+
+__attribute__((section(".stasis.commit"))) const char clinux_commit[48] = "unreleased";

@@ -8,6 +8,10 @@ import OCISpec
 enum Program {
     static func main() {
         let words = Array(CommandLine.arguments.dropFirst())
+        // What shells and the manual are made from is ArgumentParser's.
+        if let first = words.first, first == "--generate-completion-script" || first == "--experimental-dump-help" {
+            Stasis.main(words)
+        }
         protectBeforeAnythingElse(words)
         do throws(UsageError) {
             switch try Invocation(words) {

@@ -1,4 +1,5 @@
 import ContainerRuntime
+import LinuxSystem
 import OCISpec
 
 enum Version {
@@ -8,11 +9,8 @@ enum Version {
     static var text: String {
         """
         stasis version \(number)
-        commit: \(commit)
+        commit: \(String(cString: clinux_built_from()))
         spec: \(Spec.version)
         """
     }
-
-    /// Filled in by packaging.
-    private static let commit = "unreleased"
 }

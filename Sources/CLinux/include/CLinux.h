@@ -211,4 +211,9 @@ static inline char **clinux_environ(void) { return environ; }
 #define CLINUX_MFD_ALLOW_SEALING 2
 #define CLINUX_MFD_EXEC 0x10
 
+// The commit that the program was built from, in a section of its own: hack/lib.sh fills it in when it installs, so that
+// a commit does not make everything be compiled again.
+extern const char clinux_commit[48];
+static inline const char *clinux_built_from(void) { return clinux_commit; }
+
 #endif
