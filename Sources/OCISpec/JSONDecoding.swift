@@ -66,6 +66,8 @@ extension JSONTreeDecoder: SingleValueDecodingContainer {
 
     func decode(_ type: String.Type) throws -> String {
         guard case .string(let string) = value else { throw mismatch(type) }
+        // The kernel would take what stands before it.
+        if string.utf8.contains(0) { throw invalid("contains a NUL byte") }
         return string
     }
 
@@ -101,8 +103,10 @@ extension JSONTreeDecoder: SingleValueDecodingContainer {
         }
     }
 
-    private func outOfRange(_ number: String) -> DecodingError {
-        .dataCorrupted(.init(codingPath: codingPath, debugDescription: "\(number) is out of range"))
+    private func outOfRange(_ number: String) -> DecodingError { invalid("\(number) is out of range") }
+
+    fileprivate func invalid(_ reason: String) -> DecodingError {
+        .dataCorrupted(.init(codingPath: codingPath, debugDescription: reason))
     }
 }
 
@@ -135,7 +139,10 @@ private struct JSONObjectContainer<Key: CodingKey>: KeyedDecodingContainerProtoc
         guard let value = members[key.stringValue] else {
             throw DecodingError.keyNotFound(key, .init(codingPath: codingPath, debugDescription: ""))
         }
-        return JSONTreeDecoder(value, Place(place, key))
+        let decoder = JSONTreeDecoder(value, Place(place, key))
+        // Of a dictionary, whose keys are the document's own.
+        if key.stringValue.utf8.contains(0) { throw decoder.invalid("contains a NUL byte") }
+        return decoder
     }
 }
 

@@ -52,6 +52,10 @@ import Testing
         #expect(aligned([["ID", "PID"], ["a", "1"]]) == "ID          PID\na           1\n")
     }
 
+    @Test func theLastValueOfAVariableCounts() {
+        #expect(withoutRepetition(["A=1", "B=", "A=2=3", "AB=4"]) == ["A=2=3", "B=", "AB=4"])
+    }
+
     @Test func execChangesTheContainersProcess() throws {
         var base = Process(cwd: "/")
         base.args = ["sh"]

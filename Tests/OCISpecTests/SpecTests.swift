@@ -69,6 +69,42 @@ import Testing
             #"{"ociVersion":"1.3.0","process":{"cwd":"/","user":{"uid":-1}}}"#,
             "config.json: process.user.uid: -1 is out of range"
         ),
+        (
+            #"{"ociVersion":"1.3.0","process":{"cwd":"/","env":["A=\u0000"]}}"#,
+            "config.json: process.env[0]: contains a NUL byte"
+        ),
+        (
+            #"{"ociVersion":"1.3.0","linux":{"sysctl":{"net.a\u0000":"1"}}}"#,
+            "config.json: linux.sysctl.net.a\0: contains a NUL byte"
+        ),
+        (
+            #"{"ociVersion":"1.3.0","linux":{"resources":{"blockIO":{"weight":65536}}}}"#,
+            "config.json: linux.resources.blockIO.weight: 65536 is out of range"
+        ),
+        (
+            #"{"ociVersion":"1.3.0","linux":{"seccomp":{"defaultAction":"SCMP_ACT_NO"}}}"#,
+            "config.json: linux.seccomp.defaultAction: unknown value \"SCMP_ACT_NO\""
+        ),
+        (
+            #"{"ociVersion":"1.3.0","linux":{"seccomp":{"defaultAction":"SCMP_ACT_LOG","flags":["X"]}}}"#,
+            "config.json: linux.seccomp.flags[0]: unknown value \"X\""
+        ),
+        (
+            #"{"ociVersion":"1.3.0","process":{"cwd":"/","scheduler":{"policy":"SCHED_NEVER"}}}"#,
+            "config.json: process.scheduler.policy: unknown value \"SCHED_NEVER\""
+        ),
+        (
+            #"{"ociVersion":"1.3.0","process":{"cwd":"/","ioPriority":{"class":"IOPRIO_CLASS_NONE"}}}"#,
+            "config.json: process.ioPriority.class: unknown value \"IOPRIO_CLASS_NONE\""
+        ),
+        (
+            #"{"ociVersion":"1.3.0","linux":{"memoryPolicy":{"mode":"MPOL_ANY"}}}"#,
+            "config.json: linux.memoryPolicy.mode: unknown value \"MPOL_ANY\""
+        ),
+        (
+            #"{"ociVersion":"1.3.0","linux":{"personality":{"domain":"BSD"}}}"#,
+            "config.json: linux.personality.domain: unknown value \"BSD\""
+        ),
         (#"[]"#, "config.json: expected an object"),
         (#"null"#, "config.json: missing"),
         ("{\n\"ociVersion\" \"1.3.0\"}", "config.json: not valid JSON: expected a colon in line 2, column 14"),

@@ -30,7 +30,7 @@ package struct ExecOverrides: Sendable {
         for group in additionalGroups { process.user.additionalGids.append(try id(group)) }
         addCapabilities(to: &process)
         do throws(SpecError) {
-            try process.validate()
+            try process.validate(document: "process")
         } catch {
             throw RuntimeError(error.description)
         }
@@ -41,7 +41,7 @@ package struct ExecOverrides: Sendable {
     package static func readProcess(_ path: String) throws(RuntimeError) -> Process {
         do {
             let process = try decodeDocument(Process.self, try readFile(path), name: path)
-            try process.validate()
+            try process.validate(document: path)
             return process
         } catch let error as SystemError {
             throw RuntimeError(error.description)

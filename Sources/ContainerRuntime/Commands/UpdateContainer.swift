@@ -31,7 +31,10 @@ extension Container {
 package func readResources(_ path: String) throws(RuntimeError) -> Resources {
     do {
         let text = path == "-" ? try readAll(0, name: "standard input") : try readFile(path)
-        return try decodeDocument(Resources.self, text, name: path == "-" ? "standard input" : path)
+        let name = path == "-" ? "standard input" : path
+        let resources = try decodeDocument(Resources.self, text, name: name)
+        try resources.validate(document: name)
+        return resources
     } catch let error as SystemError {
         throw RuntimeError(error.description)
     } catch {

@@ -88,6 +88,7 @@ struct ProcessSetup: Sendable {
     }
 
     func completedEnvironment() -> [String] {
+        let environment = withoutRepetition(environment)
         if environment.contains(where: { $0.hasPrefix("HOME=") && $0 != "HOME=" }) { return environment }
         return environment.filter { $0 != "HOME=" } + ["HOME=\(homeDirectory(of: process.user.uid))"]
     }
@@ -122,4 +123,20 @@ struct ProcessSetup: Sendable {
         }
         free(here)
     }
+}
+
+/// Of a variable that is given twice the last value counts, as with runc; getenv(3) would find the first.
+func withoutRepetition(_ environment: [String]) -> [String] {
+    var places: [Substring: Int] = [:]
+    var result: [String] = []
+    for variable in environment {
+        let name = variable.prefix { $0 != "=" }
+        if let place = places[name] {
+            result[place] = variable
+        } else {
+            places[name] = result.count
+            result.append(variable)
+        }
+    }
+    return result
 }
