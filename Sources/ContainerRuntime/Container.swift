@@ -26,7 +26,7 @@ package struct Container: Sendable {
     package func status() -> Status {
         guard initIsAlive else { return .stopped }
         if (try? state.cgroups.isFrozen()) == true { return .paused }
-        return fifoExists ? .created : .running
+        return awaitsStart ? .created : .running
     }
 
     /// Whether the process that init was still runs: a zombie does not, and another process with its id is not it.
@@ -35,6 +35,6 @@ package struct Container: Sendable {
         return stat.startTime == state.initStartTime && !stat.isDead
     }
 
-    /// The exec fifo goes when the container is started.
-    private var fifoExists: Bool { (try? LinuxSystem.status(store.fifoPath(id))) != nil }
+    /// The socket goes when the container is started.
+    private var awaitsStart: Bool { (try? LinuxSystem.status(store.startSocketPath(id))) != nil }
 }

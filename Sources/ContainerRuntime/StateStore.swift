@@ -2,7 +2,7 @@ import Glibc
 import LinuxSystem
 import OCISpec
 
-/// The containers of one `--root`: a directory for each, with `state.json`, `config.json` and, until start, `exec.fifo`.
+/// The containers of one `--root`: a directory for each, with `state.json`, `config.json` and, until start, a socket.
 ///
 /// `state.json` is only ever replaced as a whole, so readers need no lock. A command that changes a container holds
 /// its ``ContainerDirectory``, which is a lock against every other such command.
@@ -21,7 +21,7 @@ package struct StateStore: Sendable {
 
     package func path(_ id: String) -> String { "\(root)/\(id)" }
 
-    package func fifoPath(_ id: String) -> String { "\(root)/\(id)/exec.fifo" }
+    package func startSocketPath(_ id: String) -> String { "\(root)/\(id)/\(StartSocket.name)" }
 
     /// `[\w+\-.]+`, but no directory's own name.
     package static func validate(_ id: String) throws(RuntimeError) {
@@ -218,6 +218,4 @@ package struct ContainerDirectory: ~Copyable, Sendable {
     }
 
     deinit { flock(descriptor.raw, LOCK_UN) }
-
-    package var fifoPath: String { path + "/exec.fifo" }
 }

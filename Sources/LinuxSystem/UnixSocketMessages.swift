@@ -30,21 +30,41 @@ public func makePipe() throws(SystemError) -> DescriptorPair {
     return DescriptorPair(first: OwnedDescriptor(ends.0), second: OwnedDescriptor(ends.1))
 }
 
-/// Connects to the unix stream socket at `path`. unix(7).
+/// Connects to the unix socket at `path`, a stream socket by default. unix(7).
 public func connectUnixSocket(_ path: String, type: CInt = 1) throws(SystemError) -> OwnedDescriptor {
+    try makeUnixSocket(type, "connect to", path, by: Int(SYS_connect))
+}
+
+/// A new socket at `path` that takes connections from its owner alone. bind(2), listen(2).
+public func listenOnUnixSocket(_ path: String, type: CInt) throws(SystemError) -> OwnedDescriptor {
+    let socket = try makeUnixSocket(type, "make socket", path, by: Int(SYS_bind))
+    try system("listen on \(path)") { listen(socket.raw, 1) }
+    return socket
+}
+
+/// Waits for a connection. accept4(2).
+public func acceptConnection(_ socket: CInt) throws(SystemError) -> OwnedDescriptor {
+    OwnedDescriptor(CInt(try systemCall("accept connection", Int(SYS_accept4), Int(socket), 0, 0, Int(O_CLOEXEC))))
+}
+
+private func makeUnixSocket(
+    _ type: CInt, _ what: String, _ path: String, by call: Int
+) throws(SystemError) -> OwnedDescriptor {
     let socket = OwnedDescriptor(
         CInt(try systemCall("make socket", Int(SYS_socket), Int(AF_UNIX), Int(type | O_CLOEXEC), 0)))
+    // A file that bind makes has these permissions from its first moment on.
+    try system("set mode of socket") { fchmod(socket.raw, 0o600) }
     var address = sockaddr_un()
     address.sun_family = sa_family_t(AF_UNIX)
     let bytes = Array(path.utf8)
     guard bytes.count < MemoryLayout.size(ofValue: address.sun_path) else {
-        throw SystemError(.fileNameTooLong, "connect to \(path)")
+        throw SystemError(.fileNameTooLong, "\(what) \(path)")
     }
     withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
-    try system("connect to \(path)") {
+    try system("\(what) \(path)") {
         withUnsafePointer(to: &address) {
             clinux_syscall(
-                Int(SYS_connect), Int(socket.raw), Int(bitPattern: $0), MemoryLayout<sockaddr_un>.size, 0, 0, 0)
+                call, Int(socket.raw), Int(bitPattern: $0), MemoryLayout<sockaddr_un>.size, 0, 0, 0)
         }
     }
     return socket

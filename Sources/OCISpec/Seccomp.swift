@@ -73,6 +73,10 @@ package struct Syscall: Codable, Equatable, Sendable {
         package var value: UInt64
         package var valueTwo: UInt64?
         package var op: Seccomp.Operator
+
+        package init(index: UInt32, value: UInt64, valueTwo: UInt64? = nil, op: Seccomp.Operator) {
+            (self.index, self.value, self.valueTwo, self.op) = (index, value, valueTwo, op)
+        }
     }
 
     package var names: [String]

@@ -39,10 +39,12 @@ struct ErrorLog {
         if repeatsOnStandardError { try? writeAll(2, Array((message + "\n").utf8), name: "standard error") }
     }
 
+    func warn(_ message: String) { logger.warning("\(message)") }
+
     private static func logger(_ handler: LineLogHandler, debug: Bool) -> Logger {
         var logger = Logger(label: "stasis") { _ in handler }
-        // Without --debug nothing but the error that ends the command, since a warning would be a second line.
-        logger.logLevel = debug ? .debug : .error
+        // A command that fails logs its error and no more: nothing below warns before it is known that it succeeds.
+        logger.logLevel = debug ? .debug : .warning
         return logger
     }
 }
@@ -51,7 +53,7 @@ struct ErrorLog {
 struct LineLogHandler: LogHandler {
     let descriptor: CInt
     let format: LogFormat
-    var logLevel: Logger.Level = .error
+    var logLevel: Logger.Level = .warning
     var metadata: Logger.Metadata = [:]
 
     init(descriptor: CInt, format: LogFormat) {

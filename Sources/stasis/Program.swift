@@ -44,6 +44,7 @@ enum Program {
             let options = GlobalOptions.read(global)
             log = try ErrorLog(options)
             let code = try type.read(values).perform(Runtime(options))
+            for warning in Warnings.take() { log.warn(warning) }
             exit(code)
         } catch let error as RuntimeError {
             log.report(error.message)

@@ -67,7 +67,7 @@ private func restore(
         let statistics = try restoring(id) { try plan.prepare(in: pid, streams: streams) }
         try staged.publish()
         try restoring(id) { try plan.release() }
-        try staged.runHooks(request.spec.hooks?.poststart ?? [], status: "running")
+        try staged.runHooks(request.spec.hooks?.poststart ?? [])
         try work.save(
             .statsRestore,
             .with {
@@ -98,7 +98,7 @@ private func policy(_ spec: Spec) throws(RuntimeError) -> RestorePolicy {
     let sets = process?.capabilities
     let names = sets.map { $0.bounding + $0.effective + $0.permitted + $0.inheritable + $0.ambient } ?? []
     let filter = try SeccompFilter(spec.linux?.seccomp)
-    guard filter?.listenerPath == nil else {
+    guard filter?.notifies != true else {
         throw RuntimeError("a seccomp filter with SCMP_ACT_NOTIFY cannot be restored yet")
     }
     let user = process?.user ?? User()

@@ -44,7 +44,7 @@ package struct ContainerList: Sendable {
 
     private var table: String {
         let rows = reports.map {
-            [$0.id, String($0.pid), $0.status, $0.bundle, $0.created ?? "", $0.owner ?? ""]
+            [$0.id, String($0.pid ?? 0), $0.status, $0.bundle, $0.created ?? "", $0.owner ?? ""]
         }
         return aligned([["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]] + rows)
     }

@@ -53,7 +53,7 @@ struct ContainerCreator {
     ) throws(RuntimeError) -> StagedContainer {
         var state = newState()
         try store.save(state)
-        let fifo = request.firstProcess == .command ? try makeFifo(directory.fifoPath) : nil
+        let door = request.firstProcess == .command ? try StartSocket(in: directory.path) : nil
         let sockets = try launching { () throws(SystemError) in try socketPair(CInt(SOCK_SEQPACKET.rawValue)) }
         let channel = InitChannel(sockets.first)
         let theirs = sockets.second.release()
@@ -78,19 +78,19 @@ struct ContainerCreator {
         case .child:
             ContainerInit(
                 request: request, namespaces: namespaces, cgroups: cgroups, entry: entry,
-                channel: InitChannel(OwnedDescriptor(theirs)), setup: setup, console: console?.console, fifo: fifo,
-                hookRunner: HookRunner(state, pid: getpid(), status: "creating"), directory: directory
+                channel: InitChannel(OwnedDescriptor(theirs)), setup: setup, console: console?.console, door: door,
+                hookRunner: HookRunner(state, creating: getpid()), directory: directory
             ).run()
         case .parent(let pid, let pidfd):
             close(theirs)
-            if let fifo { close(fifo) }
+            if let door { close(door.raw) }
             do throws(RuntimeError) {
                 // The first process makes its mounts meanwhile.
                 if namespaces.createsNetwork { try NetworkBirth.send(to: channel) }
                 try store.saveConfiguration(request.configuration, of: request.id)
                 try launching { () throws(SystemError) in try state.setInit(pid: pid) }
                 try within("unable to start container process") { () throws(RuntimeError) in
-                    try bringUp(pid, pidfd, channel)
+                    try bringUp(state, pid, pidfd, channel)
                 }
                 let terminal = try launching { () throws(SystemError) in try console?.receiveTerminal() ?? nil }
                 return StagedContainer(
@@ -104,7 +104,7 @@ struct ContainerCreator {
         }
     }
 
-    /// Takes back what was made for a container that did not come to be.
+    /// Takes back what was made for a container that did not come to be. Its hooks of the stop take back theirs.
     func undo(after error: RuntimeError, _ ownsCgroups: Bool) -> RuntimeError {
         var error = error
         if ownsCgroups {
@@ -120,18 +120,19 @@ struct ContainerCreator {
         } catch let cleanUp {
             error = error.followed(by: cleanUp)
         }
+        if ownsCgroups { HookRunner(newState(), .stopped).runAll(request.spec.hooks?.poststop ?? []) }
         return error
     }
 
     /// The runtime's half of the conversation with the first process, from its birth to its readiness.
     private func bringUp(
-        _ pid: pid_t, _ pidfd: borrowing Pidfd, _ channel: borrowing InitChannel
+        _ state: ContainerState, _ pid: pid_t, _ pidfd: borrowing Pidfd, _ channel: borrowing InitChannel
     ) throws(RuntimeError) {
         if cgroups.layout == .v2 { try applyLimits() }
         if let adjustment = setup?.process.oomScoreAdj {
             try launching { () throws(SystemError) in try writeControl("/proc/\(pid)/oom_score_adj", "\(adjustment)") }
         }
-        let hooks = HookRunner(request, pid: pid, status: "creating")
+        let hooks = HookRunner(state, creating: pid)
         while true {
             switch try channel.receive() {
             case .ready: return
@@ -139,9 +140,9 @@ struct ContainerCreator {
                 try hooks.run((request.spec.hooks?.prestart ?? []) + (request.spec.hooks?.createRuntime ?? []))
                 try channel.send(.proceed)
             case .seccompListener(let number):
-                let filter = setup?.filter
-                try SeccompListener(path: filter?.listenerPath ?? "", metadata: filter?.listenerMetadata)
-                    .hand(number, of: pidfd, pid: pid, hooks.state)
+                let container = HookRunner.state(state, "creating", pid)
+                try SeccompListener(request.spec.linux?.seccomp, container).hand(number, of: pidfd, pid: pid)
+                try channel.send(.proceed)
             case .failed(let text): throw RuntimeError(text)
             case nil: throw RuntimeError("it ended during set-up")
             case .some(let other): throw RuntimeError("unexpected message from container process: \(other)")
@@ -164,14 +165,6 @@ struct ContainerCreator {
             (try? linkTarget("/proc/self/fd/\($0)")) ?? ""
         }
         return state
-    }
-
-    /// Opened before there is a writer, so that the process can wait for one without a look at the host's files.
-    private func makeFifo(_ path: String) throws(RuntimeError) -> CInt {
-        try launching { () throws(SystemError) in
-            try system("make \(path)") { mkfifo(path, 0o600) }
-            return try openAt(AT_FDCWD, path, O_RDONLY | O_NONBLOCK).release()
-        }
     }
 }
 

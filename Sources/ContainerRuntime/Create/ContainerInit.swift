@@ -14,8 +14,8 @@ struct ContainerInit: ~Copyable {
     /// Nil for a container that is to be restored.
     let setup: ProcessSetup?
     let console: Console?
-    /// Read end of `exec.fifo`.
-    let fifo: CInt?
+    /// Where `start` is waited for, if this is not to go on by itself.
+    let door: StartSocket?
     let hookRunner: HookRunner
     /// Kept, not used: letting it go would release the lock that the runtime holds.
     let directory: ContainerDirectory
@@ -67,7 +67,11 @@ struct ContainerInit: ~Copyable {
             try channel.send(.mounted)
             try channel.expect(.proceed, orDied: "the runtime is gone")
         }
-        try hookRunner.run(request.spec.hooks?.createContainer ?? [])
+        if let hooks = request.spec.hooks?.createContainer, !hooks.isEmpty {
+            umask(0o022)
+            try hookRunner.run(hooks)
+            umask(0)
+        }
         try root.enter(noPivot: request.noPivot)
         if let cwd = request.spec.process?.cwd, setup != nil {
             try launching("create cwd") { () throws(SystemError) in
@@ -132,36 +136,36 @@ struct ContainerInit: ~Copyable {
 
     private func becomeCommand(_ setup: ProcessSetup) throws(RuntimeError) {
         try setup.prepare()
-        if let listener = try setup.confine() { try channel.send(.seccompListener(listener)) }
+        try setup.confine(channel)
         let program = try setup.findProgram()
         let environment = setup.completedEnvironment()
         try channel.send(.ready)
         CallingProcess.setName("stasis:start")
-        if let fifo {
-            try launching { () throws(SystemError) in
-                // Nothing of the host stays open while the container waits, perhaps for days.
-                try CallingProcess.closeRange(3 + setup.preservedDescriptors, fifo - 1)
-                try CallingProcess.closeRange(fifo + 1)
-            }
-            try waitForStart(fifo)
-        } else {
+        guard let door else {
             try channel.expect(.proceed, orDied: "the runtime is gone")
+            return try execute(program, environment, setup, channel)
         }
-        request.signals?.restore()
-        try hookRunner.run(request.spec.hooks?.startContainer ?? [])
-        if let listener = try setup.confineLast() { try channel.send(.seccompListener(listener)) }
-        try setup.execute(program, environment: environment)
+        try launching { () throws(SystemError) in
+            // Nothing of the host stays open while the container waits, perhaps for days.
+            try CallingProcess.closeRange(3 + setup.preservedDescriptors, door.raw - 1)
+            try CallingProcess.closeRange(door.raw + 1)
+        }
+        let starter = try door.wait()
+        do throws(RuntimeError) {
+            try execute(program, environment, setup, starter)
+        } catch {
+            try? starter.send(.failed(error.message))
+            _exit(1)
+        }
     }
 
-    /// `start` writes one byte.
-    private func waitForStart(_ fifo: CInt) throws(RuntimeError) {
-        try launching("wait for start") { () throws(SystemError) in
-            var poll = pollfd(fd: fifo, events: Int16(POLLIN), revents: 0)
-            try system("poll exec.fifo") { clinux_poll(&poll, 1, -1) }
-            _ = fcntlClearNonBlocking(fifo)
-            var byte: UInt8 = 0
-            try system("read exec.fifo") { read(fifo, &byte, 1) }
-        }
+    private func execute(
+        _ program: ProgramFile, _ environment: [String], _ setup: ProcessSetup, _ channel: borrowing InitChannel
+    ) throws(RuntimeError) {
+        request.signals?.restore()
+        try hookRunner.of(.created).run(request.spec.hooks?.startContainer ?? [])
+        try setup.confineLast(channel)
+        try setup.execute(program, environment: environment)
     }
 
     private func becomeSleeper() throws(RuntimeError) {
@@ -175,5 +179,3 @@ struct ContainerInit: ~Copyable {
         while true { pause() }
     }
 }
-
-private func fcntlClearNonBlocking(_ descriptor: CInt) -> CInt { clinux_fcntl(descriptor, F_SETFL, 0) }

@@ -5,7 +5,7 @@ import OCISpec
 package enum FirstProcess: Sendable, Equatable {
     /// Waits for `start`, then becomes config.json's `process`.
     case command
-    /// As ``command``, but the creator itself starts it: no FIFO is needed to wait on.
+    /// As ``command``, but the creator itself starts it: no socket is needed to wait on.
     case commandAtOnce
     /// Sets up what belongs to the container and nothing of what belongs to a process, then sleeps until the
     /// checkpoint engine takes it over.

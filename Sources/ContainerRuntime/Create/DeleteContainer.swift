@@ -33,7 +33,6 @@ extension Container {
             try state.cgroups.remove()
         }
         try store.remove(id)
-        let runner = HookRunner(state, pid: nil, status: "stopped")
-        for hook in hooks { try? runner.run(hook) }
+        HookRunner(state, .stopped).runAll(hooks)
     }
 }

@@ -69,7 +69,8 @@ extension Container {
                     }
                 }
                 try channel.send(.proceed)
-                try follow(channel, pid, pidfd, setup)
+                try channel.follow(
+                    pidfd, pid: pid, SeccompListener(configuration.linux?.seccomp, HookRunner.state(state, .running)))
                 let terminal = try launching { () throws(SystemError) in try console?.receiveTerminal() ?? nil }
                 if let pidFile = request.pidFile { try writePidFile(pidFile, pid) }
                 if request.detach { return 0 }
@@ -80,22 +81,6 @@ extension Container {
                 try? pidfd.send(SIGKILL)
                 _ = try? pidfd.wait()
                 throw error
-            }
-        }
-    }
-
-    /// Returns when the process has become its program.
-    private func follow(
-        _ channel: borrowing InitChannel, _ pid: pid_t, _ pidfd: borrowing Pidfd, _ setup: ProcessSetup
-    ) throws(RuntimeError) {
-        while true {
-            switch try channel.receive() {
-            case nil: return
-            case .failed(let text): throw RuntimeError("unable to start container process: \(text)")
-            case .seccompListener(let number):
-                try SeccompListener(path: setup.filter?.listenerPath ?? "", metadata: setup.filter?.listenerMetadata)
-                    .hand(number, of: pidfd, pid: pid, HookRunner(state, pid: pid, status: "running").state)
-            case .some(let other): throw RuntimeError("unexpected message from process: \(other)")
             }
         }
     }

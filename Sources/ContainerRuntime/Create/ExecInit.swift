@@ -37,11 +37,11 @@ struct ExecInit: ~Copyable {
         }
         try channel.expect(.proceed, orDied: "the runtime is gone")
         try setup.prepare()
-        if let listener = try setup.confine() { try channel.send(.seccompListener(listener)) }
+        try setup.confine(channel)
         let program = try setup.findProgram()
         let environment = setup.completedEnvironment()
         signals?.restore()
-        if let listener = try setup.confineLast() { try channel.send(.seccompListener(listener)) }
+        try setup.confineLast(channel)
         try setup.execute(program, environment: environment)
     }
 }

@@ -1,31 +1,43 @@
-import FoundationEssentials
 import LinuxSystem
 import OCISpec
 
 /// Runs hooks with the container's state on their standard input. runtime-spec config.md, "POSIX-platform Hooks".
 struct HookRunner {
+    private var state: State
+
+    /// For a container that is being made: `pid` as the hooks see it.
+    init(_ container: ContainerState, creating pid: Int32) { state = Self.state(container, "creating", pid) }
+
+    init(_ container: ContainerState, _ status: Container.Status) { state = Self.state(container, status) }
+
+    /// The same container, further on.
+    func of(_ status: Container.Status) -> HookRunner {
+        var runner = self
+        runner.state.status = status.rawValue
+        return runner
+    }
+
     /// What hooks read. runtime-spec runtime.md, "State".
-    struct State: Encodable {
-        var ociVersion: String
-        var id: String
-        var status: String
-        var pid: Int32?
-        var bundle: String
-        var annotations: [String: String]?
+    static func state(_ container: ContainerState, _ status: Container.Status) -> State {
+        state(container, status.rawValue, status == .stopped ? nil : container.initPid)
     }
 
-    var state: State
-
-    init(_ request: CreateRequest, pid: Int32?, status: String) {
-        state = State(
-            ociVersion: request.spec.ociVersion, id: request.id, status: status, pid: pid, bundle: request.bundle,
-            annotations: request.spec.annotations.isEmpty ? nil : request.spec.annotations)
+    static func state(_ container: ContainerState, _ status: String, _ pid: Int32?) -> State {
+        var state = State(
+            ociVersion: container.ociVersion, id: container.id, status: status, pid: pid, bundle: container.bundle)
+        state.annotations = container.annotations
+        return state
     }
 
-    init(_ container: ContainerState, pid: Int32?, status: String) {
-        state = State(
-            ociVersion: container.ociVersion, id: container.id, status: status, pid: pid, bundle: container.bundle,
-            annotations: container.annotations.isEmpty ? nil : container.annotations)
+    /// Hooks after the end: all of them, and one that fails is only warned of.
+    func runAll(_ hooks: [Hook]) {
+        for (index, hook) in hooks.enumerated() {
+            do throws(RuntimeError) {
+                try run(hook)
+            } catch {
+                Warnings.add("error running poststop hook #\(index): \(error)")
+            }
+        }
     }
 
     /// Runs each in turn and stops at the first that fails.
@@ -38,7 +50,7 @@ struct HookRunner {
     func run(_ hook: Hook) throws(RuntimeError) {
         // Files in memory instead of pipes: no reader has to keep up, and a hook that leaves a daemon behind does not
         // keep the runtime waiting.
-        let input = try launching { () throws(SystemError) in try memoryFile(holding: encodedState()) }
+        let input = try launching { () throws(SystemError) in try memoryFile(holding: Array(state.json.text().utf8)) }
         let output = try launching { () throws(SystemError) in try makeMemoryFile("hook output") }
         let errors = try launching { () throws(SystemError) in try makeMemoryFile("hook errors") }
         let result = try launching("start hook \(hook.path)") { () throws(SystemError) in
@@ -46,10 +58,12 @@ struct HookRunner {
         }
         switch consume result {
         case .child: Self.become(hook, input.raw, output.raw, errors.raw)
-        case .parent(_, let process):
+        case .parent(let pid, let process):
             let exit = try launching { () throws(SystemError) -> Pidfd.Exit? in
                 guard let timeout = hook.timeout, timeout > 0 else { return try process.wait() }
                 if try process.ends(within: CInt(clamping: timeout * 1000)) { return try process.wait() }
+                // With what it has started; a daemon that left its group has left the hook, too.
+                kill(-pid, SIGKILL)
                 try process.send(SIGKILL)
                 _ = try process.wait()
                 return nil
@@ -70,20 +84,17 @@ struct HookRunner {
         dup2(input, 0)
         dup2(output, 1)
         dup2(errors, 2)
+        setpgid(0, 0)
         SignalMask.clear()
         do {
             try CallingProcess.closeOnExec(from: 3)
             try CallingProcess.execute(
                 path: hook.path, arguments: hook.args.isEmpty ? [hook.path] : hook.args,
-                environment: hook.env.isEmpty ? currentEnvironment() : hook.env)
+                environment: hook.env)
         } catch {
             try? writeAll(2, Array(error.description.utf8))
             _exit(127)
         }
-    }
-
-    private func encodedState() -> [UInt8] {
-        (try? JSONEncoder().encode(state)).map(Array.init) ?? []
     }
 
     private func memoryFile(holding bytes: [UInt8]) throws(SystemError) -> OwnedDescriptor {
@@ -93,8 +104,9 @@ struct HookRunner {
         return file
     }
 
+    /// The end of what it said: the error is to fit in one message.
     private static func text(_ file: CInt) -> String {
         lseek(file, 0, SEEK_SET)
-        return String(decoding: (try? readAll(file)) ?? [], as: UTF8.self)
+        return String(decoding: ((try? readAll(file)) ?? []).suffix(4096), as: UTF8.self)
     }
 }

@@ -36,7 +36,7 @@ enum InitMessage: Equatable {
         case .network: Array("n".utf8)
         case .ready: Array("r".utf8)
         case .seccompListener(let number): Array("l\(number)".utf8)
-        case .failed(let text): Array("f\(text)".utf8)
+        case .failed(let text): Array("f\(text)".utf8.prefix(InitChannel.longest))
         }
     }
 }
@@ -44,6 +44,8 @@ enum InitMessage: Equatable {
 /// One end of the socket pair between the runtime and the process that it is setting up.
 struct InitChannel: ~Copyable {
     let socket: OwnedDescriptor
+    /// Bytes of a message.
+    static let longest = 32 << 10
 
     init(_ socket: consuming OwnedDescriptor) { self.socket = socket }
 
@@ -53,10 +55,31 @@ struct InitChannel: ~Copyable {
         }
     }
 
+    /// Sends by write(2), the one call that no filter may put before an agent.
+    func announce(_ message: InitMessage) throws(RuntimeError) {
+        try launching("tell the other process") { () throws(SystemError) in try writeAll(socket.raw, message.bytes) }
+    }
+
+    /// Returns when the process at the other end has become its program.
+    func follow(
+        _ process: borrowing Pidfd, pid: pid_t, _ listener: SeccompListener
+    ) throws(RuntimeError) {
+        while true {
+            switch try receive() {
+            case nil: return
+            case .failed(let text): throw RuntimeError("unable to start container process: \(text)")
+            case .seccompListener(let number):
+                try listener.hand(number, of: process, pid: pid)
+                try send(.proceed)
+            case .some(let other): throw RuntimeError("unexpected message from container process: \(other)")
+            }
+        }
+    }
+
     /// The next message; nil when the other end is closed, which is what a successful exec does.
     func receive() throws(RuntimeError) -> InitMessage? {
         do {
-            let message = try receiveMessage(socket.raw, limit: 32 << 10)
+            let message = try receiveMessage(socket.raw, limit: Self.longest)
             if message.bytes.isEmpty { return nil }
             guard let decoded = InitMessage(message.bytes) else { throw RuntimeError("unknown message from process") }
             return decoded

@@ -51,12 +51,14 @@ struct ProcessSetup: Sendable {
     }
 
     /// Gives up the runtime's privileges for the process's own.
-    func confine() throws(RuntimeError) -> CInt? {
+    func confine(_ channel: borrowing InitChannel) throws(RuntimeError) {
         try launching { () throws(SystemError) in
             try ownStandardStreams()
             if process.noNewPrivileges { try CallingProcess.setNoNewPrivileges() }
-            // Without no_new_privs the kernel takes a filter only from who has CAP_SYS_ADMIN still.
-            let listener = process.noNewPrivileges ? nil : try filter?.install()
+        }
+        // Without no_new_privs the kernel takes a filter only from who has CAP_SYS_ADMIN still.
+        if !process.noNewPrivileges { try filter?.install(telling: channel) }
+        try launching { () throws(SystemError) in
             try capabilities.dropBounding(last: lastCapability)
             try CallingProcess.setKeepCapabilities(true)
             let entered = chdir(process.cwd) == 0
@@ -72,14 +74,12 @@ struct ProcessSetup: Sendable {
             try capabilities.apply()
             try capabilities.applyAmbient(last: lastCapability)
             umask(process.user.umask ?? 0o022)
-            return listener
         }
     }
 
     /// With no_new_privs the filter can come last, so that it need not allow what set-up does.
-    func confineLast() throws(RuntimeError) -> CInt? {
-        guard process.noNewPrivileges else { return nil }
-        return try launching { () throws(SystemError) in try filter?.install() }
+    func confineLast(_ channel: borrowing InitChannel) throws(RuntimeError) {
+        if process.noNewPrivileges { try filter?.install(telling: channel) }
     }
 
     /// The program, looked up as the process itself: the error is wanted before the container counts as created.

@@ -25,7 +25,7 @@ package func runContainer(_ request: CreateRequest, _ options: RunOptions) throw
     do throws(RuntimeError) {
         try staged.publish()
         try staged.launch()
-        try staged.runHooks(request.spec.hooks?.poststart ?? [], status: "running")
+        try staged.runHooks(request.spec.hooks?.poststart ?? [])
     } catch {
         throw staged.abandon(because: error)
     }

@@ -8,36 +8,41 @@ struct SeccompFilter: Sendable {
     var program: [UInt8]
     /// SECCOMP_FILTER_FLAG_*.
     var flags: UInt32
-    var listenerPath: String?
-    var listenerMetadata: String?
+    /// Some calls wait for an agent's decision.
+    var notifies: Bool
 
     init?(_ seccomp: Seccomp?) throws(RuntimeError) {
         guard let seccomp else { return nil }
         program = try compileSeccomp(seccomp)
+        notifies = seccomp.syscalls.contains { $0.action == .notify }
         var bits: UInt32 = 0
         for flag in seccomp.flags {
             switch flag {
             // One thread needs no synchronizing, and the flag excludes a listener.
             case .tsync: break
-            case .log: bits |= 1 << 1
-            case .specAllow: bits |= 1 << 2
-            case .waitKillableRecv: bits |= 1 << 5
+            // About how an agent is asked, and refused by the kernel where there is none.
+            case .waitKillableRecv where !notifies: break
+            default: bits |= flag.bit
             }
         }
-        flags = bits
-        listenerMetadata = seccomp.listenerMetadata
-        guard seccomp.syscalls.contains(where: { $0.action == .notify }) else { return }
-        guard let path = seccomp.listenerPath, !path.isEmpty else {
-            throw RuntimeError("seccomp: SCMP_ACT_NOTIFY needs a listenerPath")
-        }
-        listenerPath = path
-        flags |= 1 << 3
+        flags = notifies ? bits | newListener : bits
     }
 
-    /// Confines the caller. Returns the listener's descriptor if there is one. seccomp(2).
-    func install() throws(SystemError) -> CInt? {
-        let result = try installSeccompFilter(program, flags: flags)
-        return listenerPath == nil ? nil : CInt(result)
+    /// Confines the caller. An agent gets the listener at once: what comes next may need its decision. seccomp(2).
+    func install(telling channel: borrowing InitChannel) throws(RuntimeError) {
+        let result = try launching { () throws(SystemError) in try installSeccompFilter(program, flags: flags) }
+        if !notifies { return }
+        try channel.announce(.seccompListener(CInt(result)))
+        try channel.expect(.proceed, orDied: "the runtime is gone")
+        close(CInt(result))
+    }
+}
+
+/// libseccomp, as it is linked in.
+package enum SeccompLibrary {
+    package static var version: String {
+        guard let version = seccomp_version()?.pointee else { return "unknown" }
+        return "\(version.major).\(version.minor).\(version.micro)"
     }
 }
 
@@ -54,8 +59,9 @@ private func exportFilter(_ seccomp: Seccomp) throws(RuntimeError) -> [UInt8] {
     }
     defer { seccomp_release(filter) }
     for architecture in seccomp.architectures {
-        let token = seccomp_arch_resolve_name(architecture.libraryName)
-        if token == 0 { throw RuntimeError("unknown architecture \(architecture.rawValue)") }
+        guard let token = architecture.token else {
+            throw RuntimeError("libseccomp \(SeccompLibrary.version) does not know \(architecture.rawValue)")
+        }
         let result = seccomp_arch_add(filter, token)
         if result != 0, result != -EEXIST { throw failure("add architecture \(architecture.rawValue)", result) }
     }
@@ -96,16 +102,40 @@ private func failure(_ what: String, _ result: CInt) -> RuntimeError {
 
 private func code(of action: Seccomp.Action, _ errnoRet: UInt32?) -> UInt32 {
     switch action {
-    case .kill, .killThread: 0
-    case .killProcess: 0x8000_0000
-    case .trap: 0x0003_0000
-    case .errno: 0x0005_0000 | (errnoRet ?? UInt32(EPERM)) & 0xffff
-    case .trace: 0x7ff0_0000 | (errnoRet ?? UInt32(EPERM)) & 0xffff
-    case .allow: 0x7fff_0000
-    case .log: 0x7ffc_0000
-    case .notify: 0x7fc0_0000
+    case .errno, .trace: action.bits | (errnoRet ?? UInt32(EPERM)) & 0xffff
+    default: action.bits
     }
 }
+
+extension Seccomp.Action {
+    /// SECCOMP_RET_*, which libseccomp uses too. seccomp(2).
+    var bits: UInt32 {
+        switch self {
+        case .kill, .killThread: 0
+        case .killProcess: 0x8000_0000
+        case .trap: 0x0003_0000
+        case .errno: 0x0005_0000
+        case .trace: 0x7ff0_0000
+        case .allow: 0x7fff_0000
+        case .log: 0x7ffc_0000
+        case .notify: 0x7fc0_0000
+        }
+    }
+}
+
+extension Seccomp.Flag {
+    /// SECCOMP_FILTER_FLAG_*. seccomp(2).
+    var bit: UInt32 {
+        switch self {
+        case .tsync: 1 << 0
+        case .log: 1 << 1
+        case .specAllow: 1 << 2
+        case .waitKillableRecv: 1 << 5
+        }
+    }
+}
+
+private let newListener: UInt32 = 1 << 3
 
 extension Seccomp.Operator {
     fileprivate var library: scmp_compare {
@@ -123,5 +153,11 @@ extension Seccomp.Operator {
 
 extension Seccomp.Architecture {
     /// libseccomp calls SCMP_ARCH_X86_64 `x86_64`.
-    var libraryName: String { rawValue.dropFirst("SCMP_ARCH_".count).lowercased() }
+    fileprivate var libraryName: String { rawValue.dropFirst("SCMP_ARCH_".count).lowercased() }
+
+    /// libseccomp's number for it; nil if this version does not know it.
+    var token: UInt32? {
+        let token = seccomp_arch_resolve_name(libraryName)
+        return token == 0 ? nil : token
+    }
 }

@@ -1,29 +1,34 @@
-import FoundationEssentials
 import LinuxSystem
+import OCISpec
 
 /// Hands the listener of a filter with SCMP_ACT_NOTIFY to the agent that decides.
 /// runtime-spec config-linux.md, "The Container Process State".
 struct SeccompListener {
-    private struct State: Encodable {
-        var ociVersion: String
-        var fds = ["seccompFd"]
-        var pid: Int32
-        var metadata: String
-        var state: HookRunner.State
+    private let path: String
+    private let metadata: String
+    private let container: State
+
+    init(_ seccomp: Seccomp?, _ container: State) {
+        path = seccomp?.listenerPath ?? ""
+        metadata = seccomp?.listenerMetadata ?? ""
+        self.container = container
     }
 
-    var path: String
-    var metadata: String?
-
-    func hand(_ number: CInt, of process: borrowing Pidfd, pid: pid_t, _ state: HookRunner.State) throws(RuntimeError) {
-        let text =
-            (try? JSONEncoder().encode(
-                State(ociVersion: state.ociVersion, pid: pid, metadata: metadata ?? "", state: state))).map(Array.init)
-            ?? []
+    /// - Parameter number: of the listener, in the process.
+    func hand(_ number: CInt, of process: borrowing Pidfd, pid: pid_t) throws(RuntimeError) {
         try launching("hand over seccomp listener") { () throws(SystemError) in
             let listener = try process.descriptor(number)
             let socket = try connectUnixSocket(path)
-            try sendMessage(socket.raw, text, descriptors: [listener.raw])
+            try sendMessage(socket.raw, Array(document(pid).text().utf8), descriptors: [listener.raw])
         }
+    }
+
+    /// `fds` names the descriptors that come with it.
+    private func document(_ pid: pid_t) -> JSONText {
+        var members: [(String, JSONText)] = [
+            ("ociVersion", .string(Spec.version)), ("fds", .strings(["seccompFd"])), ("pid", .number(Int(pid))),
+        ]
+        if !metadata.isEmpty { members.append(("metadata", .string(metadata))) }
+        return .object(members + [("state", container.json)])
     }
 }

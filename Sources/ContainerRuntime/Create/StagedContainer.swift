@@ -22,10 +22,10 @@ import OCISpec
         state.restored = request.firstProcess == .restored
         try store.save(state)
         if let pidFile = request.pidFile { try writePidFile(pidFile, pid) }
-        if running { try runHooks(request.spec.hooks?.poststart ?? [], status: "running") }
+        if running { try runHooks(request.spec.hooks?.poststart ?? []) }
     }
 
-    /// Ends the container and removes every trace of it: its processes, cgroups and state.
+    /// Ends the container and removes every trace of it: its processes, cgroups and state. Then come its hooks of the stop.
     package consuming func abandon(because error: RuntimeError) -> RuntimeError {
         var error = error
         do throws(RuntimeError) {
@@ -49,23 +49,15 @@ import OCISpec
             error = error.followed(by: cleanUp)
         }
         if let pidFile = request.pidFile { unlink(pidFile) }
+        HookRunner(state, .stopped).runAll(request.spec.hooks?.poststop ?? [])
         return error
     }
 
     /// Lets a process of ``FirstProcess/commandAtOnce`` become its program, and returns when it has.
     func launch() throws(RuntimeError) {
         try channel.send(.proceed)
-        while true {
-            switch try channel.receive() {
-            case nil: return
-            case .failed(let text): throw RuntimeError("unable to start container process: \(text)")
-            case .seccompListener(let number):
-                let seccomp = request.spec.linux?.seccomp
-                try SeccompListener(path: seccomp?.listenerPath ?? "", metadata: seccomp?.listenerMetadata)
-                    .hand(number, of: pidfd, pid: pid, HookRunner(state, pid: pid, status: "created").state)
-            case .some(let other): throw RuntimeError("unexpected message from container process: \(other)")
-            }
-        }
+        let seccomp = request.spec.linux?.seccomp
+        try channel.follow(pidfd, pid: pid, SeccompListener(seccomp, HookRunner.state(state, .created)))
     }
 
     /// Lets other commands at the container; what is left is what the foreground needs.
@@ -73,9 +65,8 @@ import OCISpec
         StartedContainer(state: state, pid: pid, pidfd: pidfd, terminal: terminal)
     }
 
-    func runHooks(_ hooks: [Hook], status: String) throws(RuntimeError) {
-        try HookRunner(state, pid: pid, status: status).run(hooks)
-    }
+    /// Hooks of a container that runs.
+    func runHooks(_ hooks: [Hook]) throws(RuntimeError) { try HookRunner(state, .running).run(hooks) }
 }
 
 /// A container that runs, for who waits in the foreground.

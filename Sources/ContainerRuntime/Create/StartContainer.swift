@@ -10,18 +10,19 @@ extension Container {
         case .stopped: throw .startStopped
         case .running, .paused: throw .alreadyRunning
         }
-        try launching("start container") { () throws(SystemError) in
-            // Without a reader, that is without a process, this fails at once instead of waiting for one.
-            let fifo = try openAt(AT_FDCWD, directory.fifoPath, O_WRONLY | O_NONBLOCK | O_NOFOLLOW)
-            try writeAll(fifo.raw, [0], name: "exec.fifo")
-            try system("unlink \(directory.fifoPath)") { unlink(directory.fifoPath) }
-            // The process's end closes when it becomes its program: from then on it is running, not before.
-            var poll = pollfd(fd: fifo.raw, events: 0, revents: 0)
-            try system("poll exec.fifo") { clinux_poll(&poll, 1, -1) }
+        let spec = try store.loadConfiguration(id)
+        let channel = try StartSocket.connect(in: directory.path)
+        let process = try launching { () throws(SystemError) in try Pidfd(pid: state.initPid) }
+        try channel.send(.proceed)
+        try launching { () throws(SystemError) in
+            let socket = store.startSocketPath(id)
+            try system("unlink \(socket)") { unlink(socket) }
         }
-        let hooks = try store.loadConfiguration(id).hooks?.poststart ?? []
         do throws(RuntimeError) {
-            try HookRunner(state, pid: state.initPid, status: "running").run(hooks)
+            // Its end closes when it becomes its program: from then on it is running, not before.
+            try channel.follow(
+                process, pid: state.initPid, SeccompListener(spec.linux?.seccomp, HookRunner.state(state, .created)))
+            try HookRunner(state, .running).run(spec.hooks?.poststart ?? [])
         } catch {
             try? signal(SIGKILL)
             throw error
