@@ -126,7 +126,10 @@ package struct StateStore: Sendable {
             do throws(SystemError) {
                 try system("rmdir \(path(id))") { rmdir(path(id)) }
             } catch  where error.errno == .directoryNotEmpty {
-                for name in try directoryEntries(path(id)) { try removeFile(name, of: id) }
+                for name in try directoryEntries(path(id)) where name != NotifySocket.folderName {
+                    try removeFile(name, of: id)
+                }
+                try removeNotifySocket(of: id)
                 try system("rmdir \(path(id))") { rmdir(path(id)) }
             }
         } catch  where error.errno == .noSuchFileOrDirectory {
@@ -165,6 +168,14 @@ package struct StateStore: Sendable {
     private func removeFile(_ name: String, of id: String) throws(SystemError) {
         do throws(SystemError) {
             try system("unlink \(path(id))/\(name)") { unlink("\(path(id))/\(name)") }
+        } catch  where error.errno == .noSuchFileOrDirectory {}
+    }
+
+    private func removeNotifySocket(of id: String) throws(SystemError) {
+        let folder = "\(path(id))/\(NotifySocket.folderName)"
+        do throws(SystemError) {
+            for name in try directoryEntries(folder) { try removeFile("\(NotifySocket.folderName)/\(name)", of: id) }
+            try system("rmdir \(folder)") { rmdir(folder) }
         } catch  where error.errno == .noSuchFileOrDirectory {}
     }
 

@@ -30,14 +30,19 @@ public func makePipe() throws(SystemError) -> DescriptorPair {
     return DescriptorPair(first: OwnedDescriptor(ends.0), second: OwnedDescriptor(ends.1))
 }
 
-/// Connects to the unix socket at `path`, a stream socket by default. unix(7).
+/// Connects to the unix socket at `path`, a stream socket by default. `@name` is one without a file. unix(7).
 public func connectUnixSocket(_ path: String, type: CInt = 1) throws(SystemError) -> OwnedDescriptor {
     try makeUnixSocket(type, "connect to", path, by: Int(SYS_connect))
 }
 
-/// A new socket at `path` that takes connections from its owner alone. bind(2), listen(2).
+/// A new socket at `path` that its owner alone can reach. bind(2).
+public func bindUnixSocket(_ path: String, type: CInt) throws(SystemError) -> OwnedDescriptor {
+    try makeUnixSocket(type, "make socket", path, by: Int(SYS_bind))
+}
+
+/// The same, for connections. listen(2).
 public func listenOnUnixSocket(_ path: String, type: CInt) throws(SystemError) -> OwnedDescriptor {
-    let socket = try makeUnixSocket(type, "make socket", path, by: Int(SYS_bind))
+    let socket = try bindUnixSocket(path, type: type)
     try system("listen on \(path)") { listen(socket.raw, 1) }
     return socket
 }
@@ -56,15 +61,18 @@ private func makeUnixSocket(
     try system("set mode of socket") { fchmod(socket.raw, 0o600) }
     var address = sockaddr_un()
     address.sun_family = sa_family_t(AF_UNIX)
-    let bytes = Array(path.utf8)
+    let isAbstract = path.hasPrefix("@")
+    let bytes = isAbstract ? [0] + path.utf8.dropFirst() : Array(path.utf8)
     guard bytes.count < MemoryLayout.size(ofValue: address.sun_path) else {
         throw SystemError(.fileNameTooLong, "\(what) \(path)")
     }
     withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
+    // Every byte counts of a name without a file.
+    let length = isAbstract ? MemoryLayout<sa_family_t>.size + bytes.count : MemoryLayout<sockaddr_un>.size
     try system("\(what) \(path)") {
         withUnsafePointer(to: &address) {
             clinux_syscall(
-                call, Int(socket.raw), Int(bitPattern: $0), MemoryLayout<sockaddr_un>.size, 0, 0, 0)
+                call, Int(socket.raw), Int(bitPattern: $0), length, 0, 0, 0)
         }
     }
     return socket

@@ -28,7 +28,9 @@ struct CreationOptions: ParsableArguments {
         request.consoleSocket = consoleSocket.nonEmpty
         request.pidFile = try pidFile.nonEmpty.map(absolute)
         request.preservedDescriptors = preserveFds + sockets.count
-        request.extraEnvironment = sockets.environment
+        request.notifySocket = NotifySocket(
+            host: environmentVariable("NOTIFY_SOCKET"), container: runtime.store.path(id))
+        request.extraEnvironment = sockets.environment + (request.notifySocket?.environment ?? [])
         request.noPivot = noPivot
         request.noNewKeyring = noNewKeyring
         request.systemdCgroup = runtime.systemdCgroup

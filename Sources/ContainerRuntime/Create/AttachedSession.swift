@@ -6,24 +6,32 @@ struct AttachedSession: ~Copyable {
     private let signals: SignalQueue
     private let terminal: TerminalProxy?
     private let process: CInt
+    private let relay: NotifyRelay?
 
     /// The caller has blocked all signals before the process was made, so that none is lost.
-    init(pid: pid_t, pidfd: CInt, terminal: CInt?) throws(SystemError) {
+    init(
+        pid: pid_t, pidfd: CInt, terminal: CInt?, relay: NotifyRelay? = nil
+    ) throws(SystemError) {
         let proxy = try terminal.map { raw throws(SystemError) in try TerminalProxy(OwnedDescriptor(raw)) }
         let queue = try SignalQueue()
         self.pid = pid
         process = pidfd
         signals = queue
         self.terminal = proxy
+        self.relay = relay
     }
 
     /// Returns the exit code of the process, 128 + N if signal N ended it.
     consuming func run() throws(SystemError) -> CInt {
+        // poll(2) passes over a negative descriptor.
+        var notifications = relay?.raw ?? -1
         while true {
-            var polls = [pollfd(fd: signals.raw, events: Int16(POLLIN), revents: 0)]
+            var polls = [signals.raw, notifications].map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
             polls += terminal?.interests ?? []
             try system("poll") { clinux_poll(&polls, UInt(polls.count), -1) }
-            if polls.count > 1 { terminal?.serve(polls[1...]) }
+            if polls.count > 2 { terminal?.serve(polls[2...]) }
+            // The runtime itself stays what the service manager watches. An error of its socket is no reason to end.
+            if polls[1].revents != 0, relayIsDone() { notifications = -1 }
             guard polls[0].revents != 0 else { continue }
             while let signal = signals.next() {
                 if let code = handle(signal) {
@@ -32,6 +40,10 @@ struct AttachedSession: ~Copyable {
                 }
             }
         }
+    }
+
+    private func relayIsDone() -> Bool {
+        do { return try relay?.pass(pid: nil) ?? true } catch { return true }
     }
 
     private func handle(_ signal: CInt) -> CInt? {

@@ -54,6 +54,11 @@ struct ContainerCreator {
         var state = newState()
         try store.save(state)
         let door = request.firstProcess == .command ? try StartSocket(in: directory.path) : nil
+        let relay = try launching { () throws(SystemError) -> NotifyRelay? in
+            try request.notifySocket?.makeFolder()
+            // Of a container that is only created, `start` listens.
+            return request.firstProcess == .command ? nil : try request.notifySocket?.listen() ?? nil
+        }
         let sockets = try launching { () throws(SystemError) in try socketPair(CInt(SOCK_SEQPACKET.rawValue)) }
         let channel = InitChannel(sockets.first)
         let theirs = sockets.second.release()
@@ -95,7 +100,7 @@ struct ContainerCreator {
                 let terminal = try launching { () throws(SystemError) in try console?.receiveTerminal() ?? nil }
                 return StagedContainer(
                     state: state, pid: pid, pidfd: pidfd, request: request, channel: channel, directory: directory,
-                    terminal: terminal)
+                    terminal: terminal, relay: relay)
             } catch {
                 try? pidfd.send(SIGKILL)
                 _ = try? pidfd.wait()

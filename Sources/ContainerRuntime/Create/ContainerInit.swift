@@ -54,7 +54,7 @@ struct ContainerInit: ~Copyable {
         let root = try RootFilesystem(
             request, cgroupView: cgroupView, isUserNamespace: namespaces.listed.contains(.user))
         var awaitsNetwork = namespaces.createsNetwork
-        for mount in request.spec.mounts {
+        for mount in request.spec.mounts + (request.notifySocket.map { [$0.mount] } ?? []) {
             if awaitsNetwork, mount.looksAtNetwork {
                 try NetworkBirth.join(from: channel)
                 awaitsNetwork = false

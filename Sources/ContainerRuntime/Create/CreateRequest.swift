@@ -55,6 +55,7 @@ package struct CreateRequest: Sendable {
     /// The pid in the new pid namespace, if it shall not be the next one.
     package var pid: Int32?
 
+    package var notifySocket: NotifySocket?
     /// For socket activation and the like: what the process gets besides config.json's `env`.
     package var extraEnvironment: [String] = []
     /// The signal mask that the process shall have if the creator has blocked signals.

@@ -29,11 +29,15 @@ package func runContainer(_ request: CreateRequest, _ options: RunOptions) throw
     } catch {
         throw staged.abandon(because: error)
     }
-    if options.detach { return 0 }
-
     let started = staged.settle()
+    if options.detach {
+        try launching { () throws(SystemError) in try started.waitUntilReady() }
+        return 0
+    }
     let code = try launching { () throws(SystemError) in
-        try AttachedSession(pid: started.pid, pidfd: started.pidfd.raw, terminal: started.terminal).run()
+        try AttachedSession(
+            pid: started.pid, pidfd: started.pidfd.raw, terminal: started.terminal, relay: started.relay
+        ).run()
     }
     if !options.keep {
         try Container(started.state, in: StateStore(root: request.stateRoot))

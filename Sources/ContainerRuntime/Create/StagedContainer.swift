@@ -13,6 +13,7 @@ import OCISpec
     let directory: ContainerDirectory
     /// Outer end of the terminal, if the creator keeps it; open until the command ends.
     let terminal: CInt?
+    let relay: NotifyRelay?
 
     /// Makes the container known: from here on it is listed and can be started, killed and deleted.
     ///
@@ -62,7 +63,7 @@ import OCISpec
 
     /// Lets other commands at the container; what is left is what the foreground needs.
     consuming func settle() -> StartedContainer {
-        StartedContainer(state: state, pid: pid, pidfd: pidfd, terminal: terminal)
+        StartedContainer(state: state, pid: pid, pidfd: pidfd, terminal: terminal, relay: relay)
     }
 
     /// Hooks of a container that runs.
@@ -75,6 +76,9 @@ struct StartedContainer: ~Copyable {
     let pid: pid_t
     let pidfd: Pidfd
     let terminal: CInt?
+    let relay: NotifyRelay?
+
+    func waitUntilReady() throws(SystemError) { try relay?.waitUntilReady(pidfd, pid: pid) }
 }
 
 /// Written beside and renamed, so that nobody reads half a number.

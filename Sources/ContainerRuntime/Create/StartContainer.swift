@@ -2,8 +2,9 @@ import LinuxSystem
 import OCISpec
 
 extension Container {
-    /// `start`: lets the created container's process become its program.
-    package func start() throws(RuntimeError) {
+    /// `start`: lets the created container's process become its program. With a service manager's socket it returns when
+    /// the program says that it is ready.
+    package func start(notifySocket host: String? = nil) throws(RuntimeError) {
         let directory = try store.lock(id)
         switch status() {
         case .created: break
@@ -13,6 +14,8 @@ extension Container {
         let spec = try store.loadConfiguration(id)
         let channel = try StartSocket.connect(in: directory.path)
         let process = try launching { () throws(SystemError) in try Pidfd(pid: state.initPid) }
+        let notifySocket = NotifySocket(host: host, container: store.path(id))
+        let relay = try launching { () throws(SystemError) in try notifySocket?.listen() ?? nil }
         try channel.send(.proceed)
         try launching { () throws(SystemError) in
             let socket = store.startSocketPath(id)
@@ -27,5 +30,8 @@ extension Container {
             try? signal(SIGKILL)
             throw error
         }
+        // Others may have the container while this waits.
+        _ = consume directory
+        try launching { () throws(SystemError) in try relay?.waitUntilReady(process, pid: state.initPid) }
     }
 }

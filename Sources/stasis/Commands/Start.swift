@@ -15,7 +15,7 @@ struct Start: RuntimeCommand {
     }
 
     func perform(_ runtime: Runtime) throws -> CInt {
-        try runtime.container(id.containerID).start()
+        try runtime.container(id.containerID).start(notifySocket: environmentVariable("NOTIFY_SOCKET"))
         return 0
     }
 }
