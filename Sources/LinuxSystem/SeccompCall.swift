@@ -16,6 +16,12 @@ public func installSeccompFilter(_ program: [UInt8], flags: UInt32) throws(Syste
     }
 }
 
+/// Whether these flags of a filter are known: they are looked at before the filter, which is none. seccomp(2).
+public func kernelKnowsSeccompFlags(_ flags: UInt32) -> Bool {
+    let result = clinux_syscall(Int(SYS_seccomp), Int(SECCOMP_SET_MODE_FILTER), Int(flags), 0, 0, 0, 0)
+    return result < 0 && Errno.current == .badAddress
+}
+
 /// An anonymous file in memory. memfd_create(2).
 public func makeMemoryFile(_ name: String, sealable: Bool = false) throws(SystemError) -> OwnedDescriptor {
     let flags = Int(CLINUX_MFD_CLOEXEC) | (sealable ? Int(CLINUX_MFD_ALLOW_SEALING) : 0)

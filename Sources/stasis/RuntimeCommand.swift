@@ -30,7 +30,7 @@ struct Runtime {
         if root == "/" { throw RuntimeError("--root must not be /") }
         store = StateStore(root: root.hasPrefix("/") ? root : "\(try workingDirectory())/\(root)")
         systemdCgroup = global.systemdCgroup
-        if systemdCgroup { throw RuntimeError("--systemd-cgroup: not built yet") }
+        if systemdCgroup, !Supported.systemdCgroups { throw RuntimeError("--systemd-cgroup: not built yet") }
     }
 
     /// The container by its id, for commands that only look.

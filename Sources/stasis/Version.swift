@@ -11,6 +11,7 @@ enum Version {
         stasis version \(number)
         commit: \(String(cString: clinux_built_from()))
         spec: \(Spec.version)
+        libseccomp: \(SeccompLibrary.version)
         """
     }
 }

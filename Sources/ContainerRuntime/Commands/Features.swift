@@ -1,6 +1,7 @@
+import LinuxSystem
 import OCISpec
 
-/// What `features` prints. runtime-spec features.md.
+/// What `features` prints, from the tables that the commands use. runtime-spec features.md.
 package enum Features {
     package static func text(version: String) -> String {
         json(version: version).text(indent: "    ")
@@ -10,17 +11,13 @@ package enum Features {
         .object([
             ("ociVersionMin", .string("1.0.0")),
             ("ociVersionMax", .string(Spec.version)),
-            (
-                "hooks",
-                .strings([
-                    "prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop",
-                ])
-            ),
-            ("mountOptions", .strings(mountOptions)),
+            ("hooks", .strings(Hooks().byName.map(\.name))),
+            ("mountOptions", .strings(MountOptions.names)),
             ("linux", linux),
             (
                 "annotations",
                 .object([
+                    ("io.github.seccomp.libseccomp.version", .string(SeccompLibrary.version)),
                     ("org.opencontainers.runc.checkpoint.enabled", .string("true")),
                     ("org.stasis.version", .string(version)),
                 ])
@@ -32,47 +29,40 @@ package enum Features {
         ])
     }
 
-    private static let linux: JSONText = .object([
-        ("namespaces", .strings(["cgroup", "ipc", "mount", "network", "pid", "time", "uts"])),
-        ("capabilities", .strings(CapabilityNames.all)),
-        (
-            "cgroup",
-            .object([
-                ("v1", .bool(true)), ("v2", .bool(true)), ("systemd", .bool(false)),
-                ("systemdUser", .bool(false)),
-                ("rdma", .bool(true)),
-            ])
-        ),
-        (
-            "seccomp",
-            .object([
-                ("enabled", .bool(true)),
-                ("actions", .strings(Seccomp.Action.allCases.map(\.rawValue).sorted())),
-                ("operators", .strings(Seccomp.Operator.allCases.map(\.rawValue).sorted())),
-                ("archs", .strings(Seccomp.Architecture.allCases.map(\.rawValue).sorted())),
-                ("knownFlags", .strings(Seccomp.Flag.allCases.map(\.rawValue).sorted())),
-                ("supportedFlags", .strings(Seccomp.Flag.allCases.map(\.rawValue).sorted())),
-            ])
-        ),
-        ("apparmor", .object([("enabled", .bool(false))])),
-        ("selinux", .object([("enabled", .bool(false))])),
-        ("intelRdt", .object([("enabled", .bool(false))])),
-        ("mountExtensions", .object([("idmap", .object([("enabled", .bool(false))]))])),
-        ("netDevices", .object([("enabled", .bool(false))])),
-    ])
+    private static var linux: JSONText {
+        .object([
+            ("namespaces", .strings(Supported.namespaces.map(\.rawValue).sorted())),
+            ("capabilities", .strings(CapabilityNames.all)),
+            (
+                "cgroup",
+                .object([
+                    ("v1", .bool(true)), ("v2", .bool(true)), ("systemd", .bool(Supported.systemdCgroups)),
+                    ("systemdUser", .bool(Supported.systemdCgroups)), ("rdma", .bool(true)),
+                ])
+            ),
+            ("seccomp", seccomp),
+            ("apparmor", enabled(Supported.appArmor)),
+            ("selinux", enabled(Supported.selinux)),
+            ("intelRdt", enabled(Supported.intelRdt)),
+            ("mountExtensions", .object([("idmap", enabled(Supported.idMappedMounts))])),
+            ("netDevices", enabled(Supported.netDevices)),
+        ])
+    }
 
-    private static let mountOptions = [
-        "acl", "async", "atime", "bind", "defaults", "dev", "diratime", "exec", "loud", "mand",
-        "noatime", "nodev",
-        "nodiratime", "noexec", "noiversion", "nolazytime", "nomand", "norelatime", "nostrictatime",
-        "nosuid",
-        "nosymfollow", "private", "ratime", "rbind", "rdev", "rdiratime", "relatime", "remount",
-        "rexec", "rnoatime",
-        "rnodev", "rnodiratime", "rnoexec", "rnorelatime", "rnostrictatime", "rnosuid", "rnosymfollow",
-        "ro",
-        "rprivate", "rrelatime", "rro", "rrw", "rshared", "rslave", "rstrictatime", "rsuid",
-        "rsymfollow",
-        "runbindable", "rw", "shared", "slave", "strictatime", "suid", "symfollow", "tmpcopyup",
-        "unbindable",
-    ]
+    private static var seccomp: JSONText {
+        .object([
+            ("enabled", .bool(true)),
+            ("actions", names(Seccomp.Action.allCases)),
+            ("operators", names(Seccomp.Operator.allCases)),
+            ("archs", names(Seccomp.Architecture.allCases.filter { $0.token != nil })),
+            ("knownFlags", names(Seccomp.Flag.allCases)),
+            ("supportedFlags", names(Seccomp.Flag.allCases.filter(\.isKnownToKernel))),
+        ])
+    }
+
+    private static func names(_ values: [some RawRepresentable<String>]) -> JSONText {
+        .strings(values.map(\.rawValue).sorted())
+    }
+
+    private static func enabled(_ isEnabled: Bool) -> JSONText { .object([("enabled", .bool(isEnabled))]) }
 }

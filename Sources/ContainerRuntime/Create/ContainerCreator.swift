@@ -32,7 +32,9 @@ struct ContainerCreator {
         if (try? status(store.path(request.id))) != nil { throw .alreadyExists }
         let linux = request.spec.linux
         let namespaces = try NamespacePlan(linux?.namespaces ?? [])
-        if namespaces.listed.contains(.user) { throw RuntimeError("user namespaces are not supported yet") }
+        for kind in linux?.namespaces.map(\.type) ?? [] where !Supported.namespaces.contains(kind) {
+            throw RuntimeError("\(kind) namespaces are not supported yet")
+        }
         self.namespaces = namespaces
         if request.firstProcess == .restored {
             setup = nil

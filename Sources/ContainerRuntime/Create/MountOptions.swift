@@ -42,13 +42,13 @@ struct MountOptions: Equatable {
         if option.hasPrefix("r"), let kind = Self.propagations[String(option.dropFirst())] {
             return propagation.append(Propagation(kind: kind, recursive: true))
         }
-        switch option {
-        case "bind": isBind = true
-        case "rbind": (isBind, isRecursiveBind) = (true, true)
-        case "tmpcopyup": copiesUp = true
-        case "idmap", "ridmap": idMapped = true
-        case let option where Self.ignored.contains(option): break
-        default:
+        switch Keyword(rawValue: option) {
+        case .bind: isBind = true
+        case .rbind: (isBind, isRecursiveBind) = (true, true)
+        case .tmpcopyup: copiesUp = true
+        case .idmap, .ridmap: idMapped = true
+        case nil where Self.ignored.contains(option) || option.isEmpty: break
+        case nil:
             let parts = option.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
             parameters.append(Parameter(key: String(parts[0]), value: parts.count == 2 ? String(parts[1]) : nil))
         }
@@ -66,10 +66,27 @@ struct MountOptions: Equatable {
         "private": .private, "slave": .slave, "shared": .shared, "unbindable": .unbindable,
     ]
 
+    private enum Keyword: String, CaseIterable {
+        case bind, rbind, tmpcopyup, idmap, ridmap
+    }
+
     /// What asks for nothing: defaults, and flags that no file system of today heeds.
     private static let ignored: Set<String> = [
-        "defaults", "remount", "async", "nolazytime", "noiversion", "mand", "nomand", "loud", "acl", "", "copy-symlink",
+        "defaults", "remount", "async", "nolazytime", "iversion", "noiversion", "mand", "nomand", "loud", "silent",
+        "acl",
+        "noacl", "copy-symlink",
     ]
+
+    /// Flags that every file system takes as they are. fsconfig(2).
+    private static let passedOn = ["sync", "dirsync", "lazytime"]
+
+    /// Every option that is honoured whatever the file system is.
+    static var names: [String] {
+        let keywords = Keyword.allCases.filter { Supported.idMappedMounts || $0 != .idmap && $0 != .ridmap }
+        let recursive = [Array(attributeOptions.keys), Array(propagations.keys)].joined()
+        let harmless = ignored.subtracting(["copy-symlink"])
+        return (keywords.map(\.rawValue) + harmless + passedOn + recursive + recursive.map { "r" + $0 }).sorted()
+    }
 
     private static let attributeOptions: [String: MountAttributeChange] = [
         "ro": MountAttributeChange(set: .readOnly),

@@ -21,10 +21,10 @@ struct ProcessSetup: Sendable {
         for limit in process.rlimits where ResourceLimit.resources[limit.type] == nil {
             throw RuntimeError("process.rlimits: unknown type \(limit.type)")
         }
-        if let label = process.selinuxLabel, !label.isEmpty {
+        if let label = process.selinuxLabel, !label.isEmpty, !Supported.selinux {
             throw RuntimeError("selinux is not enabled on this machine")
         }
-        if let profile = process.apparmorProfile, !profile.isEmpty {
+        if let profile = process.apparmorProfile, !profile.isEmpty, !Supported.appArmor {
             throw RuntimeError("apparmor profile \(profile.quoted): apparmor is not enabled on this machine")
         }
         self.process = process

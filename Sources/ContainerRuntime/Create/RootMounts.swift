@@ -36,7 +36,7 @@ struct RootMounts: ~Copyable {
 
     private mutating func attach(_ mount: Mount) throws(SystemError) {
         var options = MountOptions(mount.options)
-        if options.idMapped || !mount.uidMappings.isEmpty {
+        if options.idMapped || !mount.uidMappings.isEmpty, !Supported.idMappedMounts {
             throw SystemError(.notSupported, "id-mapped mounts")
         }
         if options.isBind || mount.type == "bind" { return try attachBind(mount, options) }

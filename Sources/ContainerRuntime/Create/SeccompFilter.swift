@@ -133,6 +133,10 @@ extension Seccomp.Flag {
         case .waitKillableRecv: 1 << 5
         }
     }
+
+    var isKnownToKernel: Bool {
+        kernelKnowsSeccompFlags(self == .waitKillableRecv ? bit | newListener : bit)
+    }
 }
 
 private let newListener: UInt32 = 1 << 3
