@@ -28,6 +28,7 @@ package struct RuntimeError: Error, CustomStringConvertible, Sendable {
 
     package static let doesNotExist = RuntimeError("container does not exist")
     package static let alreadyExists = RuntimeError("container with given ID already exists")
+    package static let emptyID = RuntimeError("container id cannot be empty")
     package static let invalidID = RuntimeError("invalid container ID format")
     package static let notRunning = RuntimeError("container not running")
     package static let notPaused = RuntimeError("container not paused")

@@ -33,7 +33,8 @@ package struct StateStore: Sendable {
             default: false
             }
         }
-        guard letters, !id.isEmpty, id.utf8.count <= 255, id != ".", id != ".." else { throw .invalidID }
+        if id.isEmpty { throw .emptyID }
+        guard letters, id.utf8.count <= 255, id != ".", id != ".." else { throw .invalidID }
     }
 
     /// Claims the id. Nobody else can use it until the directory is removed again.

@@ -50,7 +50,7 @@ package enum Invocation: Equatable, Sendable {
                 }
             }
             guard syntax.arguments.contains(arguments.count) else {
-                throw UsageError(syntax.argumentComplaint)
+                throw UsageError(syntax.complaint(about: arguments.count))
             }
         } catch {
             throw error.with(command: name, globalFlags: global.values)
@@ -100,14 +100,9 @@ package struct UsageError: Error, Equatable, CustomStringConvertible, Sendable {
 }
 
 extension CommandSyntax {
-    fileprivate var argumentComplaint: String {
-        let few = arguments.lowerBound
-        if arguments.upperBound == few {
-            return "stasis: \"\(name)\" requires exactly \(few) argument(s)"
-        }
-        if arguments.upperBound == Int.max {
-            return "stasis: \"\(name)\" requires a minimum of \(few) argument(s)"
-        }
-        return "stasis: \"\(name)\" requires between \(few) and \(arguments.upperBound) argument(s)"
+    fileprivate func complaint(about count: Int) -> String {
+        let (few, many) = (arguments.lowerBound, arguments.upperBound)
+        let rule = few == many ? "exactly \(few)" : count < few ? "a minimum of \(few)" : "a maximum of \(many)"
+        return "stasis: \"\(name)\" requires \(rule) argument(s)"
     }
 }

@@ -14,7 +14,11 @@ package struct ProcessList: Sendable {
         }
     }
 
-    package var json: String { JSONText.array(processes.map { .number(Int($0)) }).text() }
+    /// As Go encodes a list that was never made, if there are none.
+    package var json: String {
+        if processes.isEmpty { return "null" }
+        return JSONText.array(processes.map { .number(Int($0)) }).text()
+    }
 
     /// The lines of the system's ps that are about these processes, and its heading.
     package func table(arguments: [String]) throws(RuntimeError) -> String {

@@ -17,8 +17,10 @@ package struct ResourceFlags: Sendable {
         memory.reservation = try bytes("memory-reservation")
         memory.swap = try bytes("memory-swap")
         // Obsolete: the kernel has one limit for its own memory and the processes'. Still read, so that nonsense is told.
-        _ = try bytes("kernel-memory")
-        _ = try bytes("kernel-memory-tcp")
+        let obsolete = [try bytes("kernel-memory"), try bytes("kernel-memory-tcp")]
+        if obsolete.contains(where: { $0 != nil }) {
+            Warnings.add("Kernel memory settings are ignored and will be removed")
+        }
         if memory != Memory() { resources.memory = memory }
         var cpu = CPU()
         cpu.shares = try number("cpu-share")

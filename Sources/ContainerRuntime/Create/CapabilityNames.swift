@@ -20,8 +20,21 @@ package enum CapabilityNames {
         return last
     }
 
+    /// What the sets ask for beyond `available`, each name once.
+    static func missing(_ sets: Capabilities?, in available: UInt64) -> [String] {
+        guard let sets else { return [] }
+        var names: [String] = []
+        for set in [sets.bounding, sets.effective, sets.permitted, sets.inheritable, sets.ambient] {
+            for name in set where (bits[name] ?? 0) & available == 0 && !names.contains(name) { names.append(name) }
+        }
+        return names.sorted()
+    }
+
+    private static let bits = Dictionary(
+        uniqueKeysWithValues: all.enumerated().map { ($0.element, UInt64(1) << UInt64($0.offset)) })
+
     static func mask(_ names: [String]) -> UInt64 {
-        names.reduce(0) { mask, name in all.firstIndex(of: name).map { mask | 1 << UInt64($0) } ?? mask }
+        names.reduce(0) { mask, name in mask | (bits[name] ?? 0) }
     }
 }
 

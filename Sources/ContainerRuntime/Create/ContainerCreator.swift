@@ -30,6 +30,13 @@ struct ContainerCreator {
         try StateStore.validate(request.id)
         // Claimed for certain later; but of all that is wrong with a second container of this id, this is to be said.
         if (try? status(store.path(request.id))) != nil { throw .alreadyExists }
+        do throws(SystemError) {
+            guard try status(request.rootPath).isDirectory else {
+                throw SystemError(.notDirectory, "stat \(request.rootPath)")
+            }
+        } catch {
+            throw RuntimeError("invalid rootfs: \(error)")
+        }
         let linux = request.spec.linux
         let namespaces = try NamespacePlan(linux?.namespaces ?? [])
         for kind in linux?.namespaces.map(\.type) ?? [] where !Supported.namespaces.contains(kind) {

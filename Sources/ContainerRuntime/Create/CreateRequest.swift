@@ -76,7 +76,7 @@ package struct CreateRequest: Sendable {
     /// Reads the bundle's config.json. `bundle` may be relative.
     package init(id: String, stateRoot: String, bundle: String, firstProcess: FirstProcess) throws(RuntimeError) {
         guard let resolved = realpath(bundle, nil) else {
-            throw RuntimeError("bundle \(bundle): \(SystemError(.current, "").reason)")
+            throw RuntimeError("chdir \(bundle): \(SystemError(.current, "").reason)")
         }
         defer { free(resolved) }
         let bundle = String(cString: resolved)

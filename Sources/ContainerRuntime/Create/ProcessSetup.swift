@@ -35,6 +35,10 @@ struct ProcessSetup: Sendable {
         lastCapability = CapabilityNames.last
         let available = try launching { () throws(SystemError) in try CapabilitySets.current() }
         capabilities = CapabilitySets(process.capabilities, available: available.permitted)
+        let ignored = CapabilityNames.missing(process.capabilities, in: available.permitted)
+        if !ignored.isEmpty {
+            Warnings.add("ignoring unknown or unavailable capabilities: [\(ignored.joined(separator: " "))]")
+        }
     }
 
     /// Limits and session: what needs the runtime's privileges but not its view of the host.
@@ -94,11 +98,13 @@ struct ProcessSetup: Sendable {
     }
 
     func execute(_ program: ProgramFile, environment: [String]) throws(RuntimeError) -> Never {
+        try launching { () throws(SystemError) in try CallingProcess.closeOnExec(from: 3 + preservedDescriptors) }
         do {
-            try CallingProcess.closeOnExec(from: 3 + preservedDescriptors)
             try CallingProcess.execute(path: program.path, arguments: process.args, environment: environment)
         } catch {
-            throw RuntimeError("exec \(program.path): \(error.reason)")
+            // A file that is there, and no program: as with runc the container has started, and says so itself.
+            try? writeAll(2, Array("exec \(program.path): \(error.reason)\n".utf8))
+            _exit(1)
         }
     }
 

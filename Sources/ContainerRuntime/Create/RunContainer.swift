@@ -47,7 +47,7 @@ package func runContainer(_ request: CreateRequest, _ options: RunOptions) throw
 }
 
 /// What runc says of terminals that nobody could ever use.
-func checkConsole(hasTerminal: Bool, socket: String?, detach: Bool) throws(RuntimeError) {
+package func checkConsole(hasTerminal: Bool, socket: String?, detach: Bool) throws(RuntimeError) {
     let hasSocket = socket?.isEmpty == false
     if detach && hasTerminal && !hasSocket {
         throw RuntimeError("cannot allocate tty if stasis will detach without setting console socket")

@@ -17,7 +17,10 @@ struct Create: RuntimeCommand {
 
     func perform(_ runtime: Runtime) throws -> CInt {
         try failing(as: "runc create") { () throws(RuntimeError) in
-            var staged = try createContainer(try creation.request(id.containerID, runtime, .command))
+            let request = try creation.request(id.containerID, runtime, .command)
+            try checkConsole(
+                hasTerminal: request.spec.process?.terminal == true, socket: request.consoleSocket, detach: true)
+            var staged = try createContainer(request)
             do throws(RuntimeError) {
                 try staged.publish()
             } catch {

@@ -11,10 +11,10 @@ struct Events: RuntimeCommand {
     @OptionGroup var id: ContainerArgument
 
     func perform(_ runtime: Runtime) throws -> CInt {
+        let container = try runtime.container(id.containerID)
         guard let interval = milliseconds(interval.isEmpty ? "5s" : interval) else {
             throw RuntimeError("invalid value for interval: \"\(interval)\" is not a duration greater than 0")
         }
-        let container = try runtime.container(id.containerID)
         if stats {
             show(try container.statisticsLine())
         } else {
