@@ -58,7 +58,8 @@ let package = Package(
         .testTarget(
             name: "CheckpointImagesTests", dependencies: ["CheckpointImages", "LinuxSystem"], swiftSettings: strict),
         .testTarget(
-            name: "ContainerRuntimeTests", dependencies: ["ContainerRuntime", "OCISpec"], swiftSettings: strict),
+            name: "ContainerRuntimeTests", dependencies: ["CheckpointImages", "ContainerRuntime", "OCISpec"],
+            swiftSettings: strict),
         .testTarget(name: "TraceeTests", dependencies: ["Tracee", "LinuxSystem"], swiftSettings: strict),
         .testTarget(
             name: "CheckpointEngineTests",

@@ -8,6 +8,7 @@ import OCISpec
 enum Program {
     static func main() {
         let words = Array(CommandLine.arguments.dropFirst())
+        if let name = CommandLine.arguments.first, name == "criu" || name.hasSuffix("/criu") { answerAsCriu(words) }
         // What shells and the manual are made from is ArgumentParser's.
         if let first = words.first, first == "--generate-completion-script" || first == "--experimental-dump-help" {
             Stasis.main(words)
@@ -23,6 +24,16 @@ enum Program {
             exit(0)
         } catch {
             fail(error)
+        }
+    }
+
+    private static func answerAsCriu(_ words: [String]) -> Never {
+        do throws(RuntimeError) {
+            show(try CriuAnswer.text(to: words, version: Version.number), newline: false)
+            exit(0)
+        } catch {
+            try? writeAll(2, Array("Error: \(error.message)\n".utf8), name: "standard error")
+            exit(error.exitCode)
         }
     }
 
