@@ -65,9 +65,13 @@ public enum CallingProcess {
             path.withCString { path in
                 argv.withUnsafeBufferPointer { argv in
                     envp.withUnsafeBufferPointer { envp in
-                        clinux_syscall(
-                            Int(SYS_execveat), Int(directory), Int(bitPattern: path), Int(bitPattern: argv.baseAddress),
-                            Int(bitPattern: envp.baseAddress), Int(flags), 0)
+                        let (argv, envp) = (Int(bitPattern: argv.baseAddress), Int(bitPattern: envp.baseAddress))
+                        // By path with the older call, the one that every filter for programs knows.
+                        if directory == AT_FDCWD {
+                            return clinux_syscall(Int(SYS_execve), Int(bitPattern: path), argv, envp, 0, 0, 0)
+                        }
+                        return clinux_syscall(
+                            Int(SYS_execveat), Int(directory), Int(bitPattern: path), argv, envp, Int(flags), 0)
                     }
                 }
             }

@@ -135,11 +135,7 @@ extension Device {
 extension Resources {
     /// For a part of a configuration, and for what `update` reads.
     package func validate(document: String) throws(SpecError) {
-        do throws(FieldError) {
-            try check(in: "")
-        } catch {
-            throw SpecError("\(document): \(error)")
-        }
+        try checking(document) { () throws(FieldError) in try check(in: "") }
     }
 
     func check(in parent: String) throws(FieldError) {

@@ -3,11 +3,7 @@ extension Process {
     ///
     /// - Parameter document: what an error calls it.
     package func validate(document: String) throws(SpecError) {
-        do throws(FieldError) {
-            try check(in: "")
-        } catch {
-            throw SpecError("\(document): \(error)")
-        }
+        try checking(document) { () throws(FieldError) in try check(in: "") }
     }
 
     /// - Parameter parent: what stands in front of the fields' names.

@@ -5,11 +5,7 @@ extension Spec {
     package static let version = "1.3.0"
 
     package func validate() throws(SpecError) {
-        do throws(FieldError) {
-            try check()
-        } catch {
-            throw SpecError("config.json: \(error)")
-        }
+        try checking("config.json") { () throws(FieldError) in try check() }
     }
 
     private func check() throws(FieldError) {
@@ -54,6 +50,15 @@ struct FieldError: Error, CustomStringConvertible {
     }
 
     var description: String { "\(field): \(reason)" }
+}
+
+/// Puts the document's name in front of what is wrong in it.
+func checking(_ document: String, _ body: () throws(FieldError) -> Void) throws(SpecError) {
+    do throws(FieldError) {
+        try body()
+    } catch {
+        throw SpecError("\(document): \(error)")
+    }
 }
 
 extension Hooks {

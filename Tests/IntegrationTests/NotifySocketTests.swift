@@ -21,15 +21,10 @@ extension Integration {
             _ bed: TestBed, name: String, _ body: (_ environment: [String], _ messages: () -> [String]) throws -> Void
         ) throws {
             let log = bed.folder + "/manager.log"
-            var command = Command("python3", Workload.folder + "/notify/manager.py", name, log)
-            command.output = bed.folder + "/manager.out"
-            var manager = try command.start()
-            defer { manager.kill() }
-            guard until(seconds: 20, { Files.text(of: command.output ?? "") == "ready\n" }) else {
-                throw Failure("no manager: \(Files.text(of: command.output ?? "") ?? "")")
-            }
-            try body(Command.inheritedEnvironment + ["NOTIFY_SOCKET=\(name)"]) {
-                (Files.text(of: log) ?? "").split(separator: "\n").map(String.init)
+            try bed.withService("notify/manager.py", name, log) {
+                try body(Command.inheritedEnvironment + ["NOTIFY_SOCKET=\(name)"]) {
+                    (Files.text(of: log) ?? "").split(separator: "\n").map(String.init)
+                }
             }
         }
 

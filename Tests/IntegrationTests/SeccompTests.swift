@@ -154,7 +154,10 @@ extension Integration {
         @Test("with no_new_privs a filter need not allow what the set-up does", .timeLimit(.minutes(1)))
         func loadedLast() throws {
             try TestBed.use { bed in
-                let setUp = ["capset", "setresuid", "setresgid", "setgroups", "chdir", "prctl", "umask"]
+                let setUp = [
+                    "capset", "setresuid", "setresgid", "setgroups", "chdir", "prctl", "umask", "close_range",
+                    "execveat",
+                ]
                 let container = try container(bed, filter(rule(setUp, "KILL_PROCESS")), ["getpgid:1"])
                 #expect(try run(container, bed).output == "returned 1")
                 try container.bundle.edit { $0["process"]["noNewPrivileges"] = false }
@@ -169,15 +172,11 @@ extension Integration {
             _ bed: TestBed, _ body: (_ socket: String, _ messages: () -> [JSONValue]) throws -> Void
         ) throws {
             let (socket, log) = (bed.folder + "/agent.sock", bed.folder + "/agent.log")
-            var command = Command("python3", Workload.folder + "/confined/agent.py", socket, log)
-            command.output = bed.folder + "/agent.out"
-            var agent = try command.start()
-            defer { agent.kill() }
-            guard until(seconds: 20, { Files.text(of: command.output ?? "") == "ready\n" }) else {
-                throw Failure("the agent is not ready: \(Files.text(of: command.output ?? "") ?? "")")
-            }
-            try body(socket) {
-                (Files.text(of: log) ?? "").split(separator: "\n").compactMap { try? JSONValue(parsing: String($0)) }
+            try bed.withService("confined/agent.py", socket, log) {
+                try body(socket) {
+                    let lines = (Files.text(of: log) ?? "").split(separator: "\n")
+                    return lines.compactMap { try? JSONValue(parsing: String($0)) }
+                }
             }
         }
 
@@ -237,6 +236,29 @@ extension Integration {
                         #expect(message["pid"] != message["state"]["pid"])
                         try bed.runtime.run("delete", "--force", container.id).succeeded()
                     }
+                }
+            }
+        }
+
+        /// The listener travels in a message; a filter for sendmsg keeps it from that.
+        @Test(
+            "a listener needs no right to look into processes, unless the agent decides on sendmsg, too",
+            .timeLimit(.minutes(1)), arguments: [true, false])
+        func notifySend(noNewPrivileges: Bool) throws {
+            try TestBed.use { bed in
+                try withAgent(bed) { socket, _ in
+                    let container = try container(bed, notifying(socket), ["getppid"])
+                    try container.bundle.edit { $0["process"]["noNewPrivileges"] = .bool(noNewPrivileges) }
+                    let words = bed.runtime.command(["run", "--bundle", container.bundle.folder, container.id]).words
+                    let unprivileged = Command(["setpriv", "--bounding-set", "-sys_ptrace"] + words)
+                    #expect(try unprivileged.run().output == "returned 4242")
+                    try container.bundle.edit { config in
+                        let names: JSONValue = ["getppid", "sendmsg"]
+                        config["linux"]["seccomp"]["syscalls"] = [["names": names, "action": "SCMP_ACT_NOTIFY"]]
+                    }
+                    #expect(try run(container, bed).output == "returned 4242")
+                    let refused = try unprivileged.run()
+                    #expect(refused.status == 1 && refused.errors.contains("fetch seccomp listener"), "\(refused)")
                 }
             }
         }

@@ -92,7 +92,8 @@ struct ContainerCreator {
         case .child:
             ContainerInit(
                 request: request, namespaces: namespaces, cgroups: cgroups, entry: entry,
-                channel: InitChannel(OwnedDescriptor(theirs)), setup: setup, console: console?.console, door: door,
+                channel: InitChannel(OwnedDescriptor(theirs), isConfined: true), setup: setup,
+                console: console?.console, door: door,
                 hookRunner: HookRunner(state, creating: getpid()), directory: directory
             ).run()
         case .parent(let pid, let pidfd):
@@ -147,6 +148,7 @@ struct ContainerCreator {
             try launching { () throws(SystemError) in try writeControl("/proc/\(pid)/oom_score_adj", "\(adjustment)") }
         }
         let hooks = HookRunner(state, creating: pid)
+        let listener = SeccompListener(request.spec.linux?.seccomp, HookRunner.state(state, "creating", pid))
         while true {
             switch try channel.receive() {
             case .ready: return
@@ -154,8 +156,10 @@ struct ContainerCreator {
                 try hooks.run((request.spec.hooks?.prestart ?? []) + (request.spec.hooks?.createRuntime ?? []))
                 try channel.send(.proceed)
             case .seccompListener(let number):
-                let container = HookRunner.state(state, "creating", pid)
-                try SeccompListener(request.spec.linux?.seccomp, container).hand(number, of: pidfd, pid: pid)
+                try listener.hand(try listener.fetch(number, from: pidfd), pid: pid)
+                try channel.send(.proceed)
+            case .receivedListener(let descriptor):
+                try listener.hand(OwnedDescriptor(descriptor), pid: pid)
                 try channel.send(.proceed)
             case .failed(let text): throw RuntimeError(text)
             case nil: throw RuntimeError("it ended during set-up")

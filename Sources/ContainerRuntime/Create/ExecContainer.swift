@@ -57,7 +57,8 @@ extension Container {
         case .child:
             ExecInit(
                 namespaces: target.different.subtracting(.pid), target: target.process, entry: entry,
-                channel: InitChannel(OwnedDescriptor(theirs)), setup: setup, console: console?.console,
+                channel: InitChannel(OwnedDescriptor(theirs), isConfined: true), setup: setup,
+                console: console?.console,
                 signals: setupSignals
             ).run()
         case .parent(let pid, let pidfd):

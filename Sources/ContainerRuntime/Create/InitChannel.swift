@@ -12,6 +12,8 @@ enum InitMessage: Equatable {
     case ready
     /// Process: the seccomp listener is its descriptor of this number.
     case seccompListener(CInt)
+    /// The same, as the runtime sees it when the descriptor came along: by a number of its own.
+    case receivedListener(CInt)
     /// Process: it could not be set up, and ends.
     case failed(String)
 
@@ -35,7 +37,7 @@ enum InitMessage: Equatable {
         case .proceed: Array("g".utf8)
         case .network: Array("n".utf8)
         case .ready: Array("r".utf8)
-        case .seccompListener(let number): Array("l\(number)".utf8)
+        case .seccompListener(let number), .receivedListener(let number): Array("l\(number)".utf8)
         case .failed(let text): Array("f\(text)".utf8.prefix(InitChannel.longest))
         }
     }
@@ -47,17 +49,33 @@ struct InitChannel: ~Copyable {
     /// Bytes of a message.
     static let longest = 32 << 10
 
-    init(_ socket: consuming OwnedDescriptor) { self.socket = socket }
+    /// The end of a process whose filter may put sendmsg(2) before an agent, but never write(2).
+    private let isConfined: Bool
+
+    init(_ socket: consuming OwnedDescriptor, isConfined: Bool = false) {
+        self.socket = socket
+        self.isConfined = isConfined
+    }
 
     func send(_ message: InitMessage) throws(RuntimeError) {
         try launching("tell the other process") { () throws(SystemError) in
-            try sendMessage(socket.raw, message.bytes)
+            // The runtime must not die of a pipe whose other end is closed; for the process that is the end anyway.
+            if isConfined {
+                try writeAll(socket.raw, message.bytes)
+            } else {
+                try sendMessage(socket.raw, message.bytes)
+            }
         }
     }
 
-    /// Sends by write(2), the one call that no filter may put before an agent.
-    func announce(_ message: InitMessage) throws(RuntimeError) {
-        try launching("tell the other process") { () throws(SystemError) in try writeAll(socket.raw, message.bytes) }
+    /// Sends the listener along. Where an agent decides on sendmsg(2) it cannot do so before it has the listener: the
+    /// runtime must then fetch the descriptor by its number, which takes CAP_SYS_PTRACE.
+    func send(listener: CInt, agentDecidesOnSend: Bool) throws(RuntimeError) {
+        let message = InitMessage.seccompListener(listener)
+        if agentDecidesOnSend { return try send(message) }
+        try launching("tell the other process") { () throws(SystemError) in
+            try sendMessage(socket.raw, message.bytes, descriptors: [listener])
+        }
     }
 
     /// Returns when the process at the other end has become its program.
@@ -69,7 +87,10 @@ struct InitChannel: ~Copyable {
             case nil: return
             case .failed(let text): throw RuntimeError("unable to start container process: \(text)")
             case .seccompListener(let number):
-                try listener.hand(number, of: process, pid: pid)
+                try listener.hand(try listener.fetch(number, from: process), pid: pid)
+                try send(.proceed)
+            case .receivedListener(let descriptor):
+                try listener.hand(OwnedDescriptor(descriptor), pid: pid)
                 try send(.proceed)
             case .some(let other): throw RuntimeError("unexpected message from container process: \(other)")
             }
@@ -79,9 +100,12 @@ struct InitChannel: ~Copyable {
     /// The next message; nil when the other end is closed, which is what a successful exec does.
     func receive() throws(RuntimeError) -> InitMessage? {
         do {
-            let message = try receiveMessage(socket.raw, limit: Self.longest)
+            let message = try receiveMessage(socket.raw, limit: Self.longest, descriptors: 1)
             if message.bytes.isEmpty { return nil }
             guard let decoded = InitMessage(message.bytes) else { throw RuntimeError("unknown message from process") }
+            if case .seccompListener = decoded, let listener = message.descriptors.first {
+                return .receivedListener(listener)
+            }
             return decoded
         } catch let error as SystemError {
             // The process died with a message of ours unread. The kernel says so once, ahead of what it had sent us.

@@ -83,6 +83,7 @@ struct ProcessSetup: Sendable {
 
     /// With no_new_privs the filter can come last, so that it need not allow what set-up does.
     func confineLast(_ channel: borrowing InitChannel) throws(RuntimeError) {
+        try launching { () throws(SystemError) in try CallingProcess.closeOnExec(from: 3 + preservedDescriptors) }
         if process.noNewPrivileges { try filter?.install(telling: channel) }
     }
 
@@ -98,7 +99,6 @@ struct ProcessSetup: Sendable {
     }
 
     func execute(_ program: ProgramFile, environment: [String]) throws(RuntimeError) -> Never {
-        try launching { () throws(SystemError) in try CallingProcess.closeOnExec(from: 3 + preservedDescriptors) }
         do {
             try CallingProcess.execute(path: program.path, arguments: process.args, environment: environment)
         } catch {

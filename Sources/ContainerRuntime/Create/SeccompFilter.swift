@@ -10,11 +10,15 @@ struct SeccompFilter: Sendable {
     var flags: UInt32
     /// Some calls wait for an agent's decision.
     var notifies: Bool
+    /// sendmsg(2) is one of them.
+    private let notifiesSend: Bool
 
     init?(_ seccomp: Seccomp?) throws(RuntimeError) {
         guard let seccomp else { return nil }
         program = try compileSeccomp(seccomp)
-        notifies = seccomp.syscalls.contains { $0.action == .notify }
+        let notified = seccomp.syscalls.filter { $0.action == .notify }
+        notifies = !notified.isEmpty
+        notifiesSend = notified.contains { $0.names.contains("sendmsg") }
         var bits: UInt32 = 0
         for flag in seccomp.flags {
             switch flag {
@@ -32,7 +36,7 @@ struct SeccompFilter: Sendable {
     func install(telling channel: borrowing InitChannel) throws(RuntimeError) {
         let result = try launching { () throws(SystemError) in try installSeccompFilter(program, flags: flags) }
         if !notifies { return }
-        try channel.announce(.seccompListener(CInt(result)))
+        try channel.send(listener: CInt(result), agentDecidesOnSend: notifiesSend)
         try channel.expect(.proceed, orDied: "the runtime is gone")
         close(CInt(result))
     }

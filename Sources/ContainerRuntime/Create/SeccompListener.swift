@@ -15,9 +15,14 @@ struct SeccompListener {
     }
 
     /// - Parameter number: of the listener, in the process.
-    func hand(_ number: CInt, of process: borrowing Pidfd, pid: pid_t) throws(RuntimeError) {
+    func fetch(_ number: CInt, from process: borrowing Pidfd) throws(RuntimeError) -> OwnedDescriptor {
+        try launching("fetch seccomp listener") { () throws(SystemError) in try process.descriptor(number) }
+    }
+
+    /// - Parameter pid: of the process that the listener is about.
+    func hand(_ listener: consuming OwnedDescriptor, pid: pid_t) throws(RuntimeError) {
+        let listener = consume listener
         try launching("hand over seccomp listener") { () throws(SystemError) in
-            let listener = try process.descriptor(number)
             let socket = try connectUnixSocket(path)
             try sendMessage(socket.raw, Array(document(pid).text().utf8), descriptors: [listener.raw])
         }

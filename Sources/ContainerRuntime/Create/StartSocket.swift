@@ -21,7 +21,8 @@ struct StartSocket: Sendable {
     func wait() throws(RuntimeError) -> InitChannel {
         while true {
             let channel = InitChannel(
-                try launching("wait for start") { () throws(SystemError) in try acceptConnection(raw) })
+                try launching("wait for start") { () throws(SystemError) in try acceptConnection(raw) },
+                isConfined: true)
             // A command that ended before it said anything started nothing.
             guard try channel.receive() == .proceed else { continue }
             close(raw)

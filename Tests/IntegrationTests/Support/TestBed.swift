@@ -67,6 +67,19 @@ final class TestBed {
         return container
     }
 
+    /// Runs the body beside a Python program of Tests/Workloads that says "ready" when it is.
+    func withService(_ script: String, _ arguments: String..., body: () throws -> Void) throws {
+        var command = Command(["python3", Workload.folder + "/" + script] + arguments)
+        let said = folder + "/service.out"
+        command.output = said
+        var service = try command.start()
+        defer { service.kill() }
+        guard until(seconds: 20, { Files.text(of: said) == "ready\n" }) else {
+            throw Failure("\(script) is not ready: \(Files.text(of: said) ?? "")")
+        }
+        try body()
+    }
+
     /// Runs the body with an own small file system at a path.
     func withTmpfs(at path: String, options: String, _ body: () throws -> Void) throws {
         try Files.makeFolder(path)
