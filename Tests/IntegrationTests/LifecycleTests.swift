@@ -112,6 +112,17 @@ extension Integration {
             }
         }
 
+        @Test("too little memory for the set-up is said", .enabled(if: Runtime.isStasis), .timeLimit(.minutes(1)))
+        func tooLittleMemory() throws {
+            try TestBed.use { bed in
+                let container = try bed.container(.busybox, arguments: ["true"])
+                try container.bundle.edit { $0["linux"]["resources"] = ["memory": ["limit": 4096]] }
+                let outcome = try bed.runtime.run("run", "--bundle", container.bundle.folder, container.id)
+                #expect(outcome.status == 1 && outcome.errors.contains("memory limit too low?"), "\(outcome)")
+                try bed.expectNoLeaks()
+            }
+        }
+
         @Test("the default bundle runs as it is", .timeLimit(.minutes(1)))
         func defaultBundle() throws {
             try TestBed.use { bed in

@@ -162,10 +162,18 @@ struct ContainerCreator {
                 try listener.hand(OwnedDescriptor(descriptor), pid: pid)
                 try channel.send(.proceed)
             case .failed(let text): throw RuntimeError(text)
-            case nil: throw RuntimeError("it ended during set-up")
+            case nil: throw earlyEnd(of: pidfd)
             case .some(let other): throw RuntimeError("unexpected message from container process: \(other)")
             }
         }
+    }
+
+    /// For a first process that ended without a word.
+    private func earlyEnd(of process: borrowing Pidfd) -> RuntimeError {
+        guard case .killed(let signal)? = try? process.wait() else { return RuntimeError("it ended during set-up") }
+        let isLimited = request.spec.linux?.resources?.memory?.limit.map { $0 > 0 } ?? false
+        let guess = signal == SIGKILL && isLimited ? " (memory limit too low?)" : ""
+        return RuntimeError("it was killed by signal \(signal) during set-up\(guess)")
     }
 
     private func applyLimits() throws(RuntimeError) {
