@@ -56,16 +56,28 @@ extension Integration {
             }
         }
 
-        @Test("the image folder holds a checkpoint already", .timeLimit(.minutes(1)))
+        @Test("a new checkpoint replaces the older one, and one that fails does not touch it", .timeLimit(.minutes(1)))
         func occupied() throws {
             try TestBed.use { bed in
                 let container = try running("counter", in: bed)
                 try container.checkpoint(to: "image", leaveRunning: true)
                 let folder = container.imageFolder("image")
-                let before = try Files.names(in: folder).map { try Files.bytes(of: folder + "/" + $0) }
-                try expectRefusal(container, to: "image", words: "image")
-                let after = try Files.names(in: folder).map { try Files.bytes(of: folder + "/" + $0) }
-                #expect(before == after, "the older checkpoint was touched")
+                func content() throws -> [[UInt8]] {
+                    try Files.names(in: folder).map { try Files.bytes(of: folder + "/" + $0) }
+                }
+                let before = (names: Files.names(in: folder), content: try content())
+                let refused = try running("unsupported/unlinked_file", in: bed)
+                let attempt = ["checkpoint", "--image-path", folder, "--work-path", refused.bundle.folder, refused.id]
+                let outcome = try bed.runtime.command(attempt).run()
+                #expect(outcome.status == 1 && outcome.isOneComplaint, "\(outcome)")
+                #expect(Files.names(in: folder) == before.names)
+                #expect(try content() == before.content, "the older checkpoint was touched")
+                try Files.write("", to: folder + "/core-99999.img")  // of a process that the next one does not have
+                try container.checkpoint(to: "image")
+                #expect(Files.names(in: folder) == before.names)
+                #expect(try content() != before.content)
+                try container.restore(from: "image")
+                try container.expectPass("after the restore from the newer checkpoint")
             }
         }
 

@@ -12,14 +12,15 @@ package func checkpointContainer(_ container: Container, options: CheckpointOpti
     guard status == .running || status == .paused else {
         throw RuntimeError("Container cannot be checkpointed in \(status.rawValue) state")
     }
-    let images = try openImageDirectory(options.imagePath)
+    let images = try ImageDestination(options.imagePath)
     let work = try WorkDirectory(options.workPath, name: "dump")
     do {
         var options = options
         options.carried.formUnion(
             try EngineConfiguration.read(annotations: container.state.annotations, logger: work.logger))
         let request = try request(container, isPaused: status == .paused, options, work.logger)
-        let statistics = try checkpoint(request, into: images)
+        let statistics = try checkpoint(request, into: images.directory)
+        try images.publish()
         try work.save(
             .statsDump,
             .with {
@@ -37,6 +38,7 @@ package func checkpointContainer(_ container: Container, options: CheckpointOpti
         work.logger.info(
             "dumped \(statistics.pagesWritten) pages; the container stood still for \(statistics.frozen) us")
     } catch {
+        images.abandon()
         work.logger.error("\(error)")
         throw RuntimeError("checkpoint of container \(container.id) failed", because: error)
     }
@@ -58,18 +60,6 @@ private func request(
         leaveRunning: options.leaveRunning, externalDescriptors: container.state.externalDescriptors,
         hostMounts: Set(hostMounts.map(\.destination)), hasTerminal: spec.process?.terminal == true,
         options: options.carried, logger: logger)
-}
-
-/// The directory for new images: made if need be, and empty of any checkpoint.
-private func openImageDirectory(_ path: String) throws(RuntimeError) -> OwnedDescriptor {
-    let directory = try launching("image directory \(path)") { () throws(SystemError) in
-        try makeDirectories(path, mode: 0o700)
-        return try openAt(AT_FDCWD, path, O_RDONLY | O_DIRECTORY)
-    }
-    if faccessat(directory.raw, ImageKind.inventory.fileName(), F_OK, 0) == 0 {
-        throw RuntimeError("image directory \(path) already holds a checkpoint; name another one or remove it")
-    }
-    return directory
 }
 
 extension Mount {
