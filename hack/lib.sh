@@ -35,6 +35,16 @@ need_packages() {
     [ "$done" ] || die "apt-get could not install ${missing[*]}"
 }
 
+# Debian's crit into .build/crit: tests decode images with it. The package is not installed, since it has a program named
+# criu too, which clients of stasis would find.
+fetch_crit() {
+    local folder=$PWD/.build/crit
+    [ ! -e "$folder/usr/bin/crit" ] || return 0
+    mkdir -p "$folder"
+    (cd "$folder" && { apt-get download -q criu || { apt-get update -q && apt-get download -q criu; }; }) >&2
+    dpkg-deb --fsys-tarfile "$folder"/criu_*.deb | tar -C "$folder" -x ./usr/lib/python3 ./usr/bin/crit
+}
+
 # Swift from PATH, else the distribution's.
 find_swift() {
     command -v swift >/dev/null && return

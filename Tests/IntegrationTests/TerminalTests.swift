@@ -33,6 +33,10 @@ extension Integration {
                 let outcome = try Command(words).run(seconds: 50)
                 _ = try bed.runtime.run("delete", "--force", container.id)
                 #expect(outcome.status == 0 && outcome.output.hasPrefix("PASS"), "\(outcome)")
+                for name in ["tty-info.img", "files.img"] {
+                    let decoded = try Images.crit("decode", "-i", container.imageFolder("image2") + "/" + name)
+                    #expect(decoded.status == 0 && decoded.output.contains("TTY"), "\(decoded)")
+                }
             }
         }
     }
