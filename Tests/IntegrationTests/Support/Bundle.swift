@@ -50,7 +50,7 @@ struct Bundle {
         try Files.write(try config.text(), to: configPath)
     }
 
-    private static func fill(_ rootfs: String, with content: Content) throws(Failure) {
+    static func fill(_ rootfs: String, with content: Content) throws(Failure) {
         switch content {
         case .busybox:
             try Files.copy("/bin/busybox", to: rootfs + "/bin/busybox")

@@ -1,0 +1,139 @@
+import Glibc
+
+/// podman with all its state in a test's folder. Of CRIU it finds nothing but stasis under that name.
+final class Podman {
+    let folder: String
+    private let token: String
+    /// By its name the leak check knows the cgroups of this test.
+    var cgroupParent: String { "/" + token }
+    /// In which podman and its bridge live, where a test asks for one.
+    private var networkNamespace: String?
+
+    /// With one image, `bb`: busybox.
+    init(_ bed: TestBed, ownNetwork: Bool = false) throws(Failure) {
+        (folder, token) = (bed.folder + "/podman", bed.token)
+        try Files.makeFolder(folder + "/bin")
+        try check(symlink(bed.runtime.executable, folder + "/bin/criu"), "link criu")
+        try Files.write(
+            "[storage]\ndriver = \"overlay\"\ngraphroot = \"\(folder)/root\"\nrunroot = \"\(folder)/run\"\n",
+            to: folder + "/storage.conf")
+        // Hard limits cannot be raised everywhere, and podman's defaults do. The rest is what hack/install gives podman.
+        try Files.write(
+            """
+            [containers]
+            default_ulimits = ["nofile=1024:1024", "nproc=30000:30000"]
+            [engine]
+            cgroup_manager = "cgroupfs"
+            events_logger = "file"
+            runtime = "stasis"
+            runtime_supports_json = ["stasis"]
+            tmp_dir = "\(folder)/tmp"
+            static_dir = "\(folder)/static"
+            volume_path = "\(folder)/volumes"
+            [engine.runtimes]
+            stasis = ["\(bed.runtime.executable)"]
+            [network]
+            network_backend = "netavark"
+            network_config_dir = "\(folder)/networks"
+
+            """, to: folder + "/containers.conf")
+        if ownNetwork {
+            try Command("ip", "netns", "add", bed.token).run().succeeded()
+            networkNamespace = "/run/netns/" + bed.token
+            try command(inNetwork: ["ip", "link", "set", "lo", "up"]).run().succeeded()
+        }
+        try importImage()
+    }
+
+    private func importImage() throws(Failure) {
+        let rootfs = folder + "/rootfs"
+        for name in ["bin", "etc", "dev", "proc", "sys", "tmp", "run", "root", "state"] {
+            try Files.makeFolder("\(rootfs)/\(name)", mode: name == "tmp" ? 0o777 : 0o755)
+        }
+        try Bundle.fill(rootfs, with: .busybox)
+        try Files.write("root:x:0:0:root:/root:/bin/sh\n", to: rootfs + "/etc/passwd")
+        try Command("tar", "-C", rootfs, "-cf", folder + "/bb.tar", ".").run().succeeded()
+        try run("import", folder + "/bb.tar", "bb")
+    }
+
+    /// What a command line says that runs beside podman.
+    func inNetwork(_ words: [String]) throws(Failure) -> String {
+        try command(inNetwork: words).run().succeeded().output
+    }
+
+    private func command(inNetwork words: [String]) -> Command {
+        Command((networkNamespace.map { ["nsenter", "--net=" + $0] } ?? []) + words)
+    }
+
+    func command(_ arguments: [String]) -> Command {
+        let places = ["--root", folder + "/root", "--runroot", folder + "/run", "--tmpdir", folder + "/tmp"]
+        var command = command(inNetwork: ["podman"] + places + arguments)
+        command.folder = folder  // conmon leaves a file there
+        command.environment = [
+            "PATH=\(folder)/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=\(folder)", "LC_ALL=C",
+            "CONTAINERS_STORAGE_CONF=\(folder)/storage.conf", "CONTAINERS_CONF=\(folder)/containers.conf",
+            "TMPDIR=\(folder)",
+        ]
+        return command
+    }
+
+    /// What podman printed; a failure where it failed.
+    @discardableResult
+    func run(_ arguments: String...) throws(Failure) -> String { try run(arguments) }
+
+    func run(_ arguments: [String]) throws(Failure) -> String {
+        try command(arguments).run(seconds: 30).succeeded().output
+    }
+
+    /// `podman run`, in the pod that is named or without a network of its own.
+    func container(_ arguments: [String]) throws(Failure) -> Outcome {
+        let network = networkNamespace == nil ? ["--network", "none"] : []
+        let place = arguments.contains("--pod") ? [] : ["--cgroup-parent", cgroupParent] + network
+        return try command(["run"] + place + arguments).run(seconds: 30)
+    }
+
+    @discardableResult
+    func container(_ arguments: String...) throws(Failure) -> String {
+        try container(arguments).succeeded().output
+    }
+
+    /// A container in the background that counts in /state/n, with more flags of `run`.
+    func counter(_ name: String, _ flags: String...) throws(Failure) {
+        let program = "i=0; while :; do i=$((i+1)); echo $i >/state/m; mv /state/m /state/n; sleep 0.01; done"
+        try container(["-d", "--name", name] + flags + ["bb", "sh", "-c", program]).succeeded()
+        _ = try count(name, beyond: 5)
+    }
+
+    /// Waits until a container has counted beyond a number, and says how far it came.
+    func count(_ name: String, beyond: Int) throws(Failure) -> Int {
+        var last = "", number = 0
+        let came = until(seconds: 10) {
+            guard let outcome = try? command(["exec", name, "cat", "/state/n"]).run() else { return false }
+            (last, number) = (outcome.description, Int(outcome.output) ?? 0)
+            return number > beyond
+        }
+        guard came else { throw Failure("\(name) has not counted beyond \(beyond): \(last)") }
+        return number
+    }
+
+    func inspect(_ name: String, _ format: String) throws(Failure) -> String {
+        try run("inspect", name, "--format", "{{\(format)}}")
+    }
+
+    /// The folder that podman hands to the runtime.
+    func userdata(_ name: String) throws(Failure) -> String {
+        "\(folder)/root/overlay-containers/\(try inspect(name, ".Id"))/userdata"
+    }
+
+    /// Removes every pod and container, and what podman itself leaves: its mount, its network, the parents of cgroups.
+    func end() {
+        _ = try? command(["pod", "rm", "--force", "--all", "-t", "0"]).run()
+        _ = try? command(["rm", "--force", "--all", "-t", "0"]).run()
+        // The podman that each conmon starts when its container has ended mounts anew, and has cgroups.
+        let leakCheck = LeakCheck(token: token, stateFolder: folder)
+        _ = until(seconds: 5) { leakCheck.processes().isEmpty }
+        umount2(folder + "/root/overlay", Int32(MNT_DETACH))
+        if networkNamespace != nil { _ = try? Command("ip", "netns", "delete", token).run() }
+        _ = until(seconds: 5) { leakCheck.cgroups().allSatisfy { rmdir($0) == 0 } }
+    }
+}
