@@ -14,6 +14,7 @@ extension Integration {
         /// Runs CRIU's own decoder.
         static func crit(_ arguments: String...) throws(Failure) -> Outcome {
             let folder = Runtime.packageFolder + "/.build/crit/usr"  // unpacked by hack/test
+            guard Files.exists(folder + "/bin/crit") else { throw Failure("crit is missing: hack/test fetches it") }
             var command = Command(["/usr/bin/python3", folder + "/bin/crit"] + arguments)
             command.environment.append("PYTHONPATH=\(folder)/lib/python3/dist-packages")
             return try command.run()
