@@ -101,6 +101,7 @@ place_files() {
     cat >"$configuration" <<EOF
 [engine]
 runtime_supports_json = ["crun", "crun-vm", "runc", "kata", "runsc", "youki", "krun", "ocijail", "stasis"]
+runtime_supports_nocgroups = ["crun", "crun-vm", "krun", "stasis"]
 
 [engine.runtimes]
 stasis = ["$prefix/sbin/stasis"]

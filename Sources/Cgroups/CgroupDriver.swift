@@ -5,9 +5,9 @@ import OCISpec
 protocol CgroupDriver: Sendable {
     /// Every directory of the container.
     var directories: [String] { get }
-    /// The directory whose `cgroup.procs` knows all processes.
-    var processDirectory: String { get }
     var freezer: any Freezer { get }
+    /// Every process of the container.
+    func processes() throws(CgroupError) -> [pid_t]
 
     func create() throws(CgroupError)
     /// Lets the processes use the devices of the rules, and those that every container has.

@@ -9,6 +9,8 @@ package struct CgroupSet: Codable, Equatable, Sendable {
         /// v1 hierarchies, often with a v2 hierarchy without controllers beside them.
         case v1
         case v2
+        /// The container stays in its creator's cgroups: nobody can limit, freeze or count its processes.
+        case disabled
     }
 
     package var layout: Layout
@@ -42,6 +44,9 @@ package struct CgroupSet: Codable, Equatable, Sendable {
         for directory in driver.directories { try refusePopulated(directory) }
     }
 
+    /// For `--cgroup-manager disabled`.
+    package static let disabled = CgroupSet(layout: .disabled, paths: [:])
+
     static func plan(
         id: String, cgroupsPath: String?, layout: CgroupLayout, own: [String: String]
     ) throws(CgroupError) -> CgroupSet {
@@ -69,6 +74,7 @@ package struct CgroupSet: Codable, Equatable, Sendable {
         switch layout {
         case .v1: CgroupV1(paths: paths)
         case .v2: CgroupV2(path: paths[""] ?? CgroupLayout.root)
+        case .disabled: NoCgroups()
         }
     }
 }
@@ -96,6 +102,7 @@ extension CgroupSet {
 
     /// The cgroups beneath these that `exec --cgroup` names, `[controller[,controller]:]path`: they have to be there.
     package func inner(_ requests: [String]) throws(CgroupError) -> CgroupSet {
+        if layout == .disabled, !requests.isEmpty { throw NoCgroups.missing }
         var result = self
         for request in requests {
             let parts = request.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
@@ -134,10 +141,13 @@ extension CgroupSet {
     }
 
     /// Sets the limits that the change speaks of and no others; device rules stay.
-    package func update(_ change: Resources) throws(CgroupError) { try driver.limit(change) }
+    package func update(_ change: Resources) throws(CgroupError) {
+        if layout == .disabled { throw NoCgroups.missing }
+        try driver.limit(change)
+    }
 
     /// Every process of the container, those in cgroups that it made itself included.
-    package func processes() throws(CgroupError) -> [pid_t] { try processesBeneath(driver.processDirectory) }
+    package func processes() throws(CgroupError) -> [pid_t] { try driver.processes() }
 
     /// Stops everything; returns when nothing runs any more.
     package func freeze() throws(CgroupError) { try driver.freezer.freeze() }

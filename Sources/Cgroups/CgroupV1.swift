@@ -8,14 +8,16 @@ struct CgroupV1: CgroupDriver {
     /// Controllers that are mounted together share a directory.
     var directories: [String] { Array(Set(paths.values)).sorted() }
 
-    var processDirectory: String {
+    private var processDirectory: String {
         paths[""] ?? paths["freezer"] ?? paths["pids"] ?? paths["devices"] ?? directories.first ?? CgroupLayout.root
     }
+
+    func processes() throws(CgroupError) -> [pid_t] { try processesBeneath(processDirectory) }
 
     var freezer: any Freezer {
         if let path = paths[""] { return UnifiedFreezer(directory: path) }
         if let path = paths["freezer"] { return LegacyFreezer(directory: path) }
-        return NoFreezer()
+        return MissingFreezer()
     }
 
     func create() throws(CgroupError) {

@@ -6,8 +6,9 @@ struct CgroupV2: CgroupDriver {
     var path: String
 
     var directories: [String] { [path] }
-    var processDirectory: String { path }
     var freezer: any Freezer { UnifiedFreezer(directory: path) }
+
+    func processes() throws(CgroupError) -> [pid_t] { try processesBeneath(path) }
 
     func create() throws(CgroupError) {
         let parts = path.dropFirst(CgroupLayout.root.count).split(separator: "/")

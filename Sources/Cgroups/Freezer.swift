@@ -93,9 +93,11 @@ struct LegacyFreezer: Freezer {
     }
 }
 
-/// For a machine that has no freezer: the caller has to stop the processes by other means.
-struct NoFreezer: Freezer {
-    func freeze() throws(CgroupError) { throw CgroupError("this machine has no cgroup freezer") }
+/// Where nothing stops all processes at once: the caller has to do it by other means.
+struct MissingFreezer: Freezer {
+    var error = CgroupError("this machine has no cgroup freezer")
+
+    func freeze() throws(CgroupError) { throw error }
     func thaw() throws(CgroupError) {}
     func isFrozen() throws(CgroupError) -> Bool { false }
 }

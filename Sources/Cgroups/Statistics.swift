@@ -7,6 +7,7 @@ extension CgroupSet {
         switch layout {
         case .v1: LegacyStatistics(paths: paths).json
         case .v2: UnifiedStatistics(files: ControlFiles(directory: paths[""], controller: "")).json
+        case .disabled: .object([])
         }
     }
 }

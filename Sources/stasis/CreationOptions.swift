@@ -33,7 +33,7 @@ struct CreationOptions: ParsableArguments {
         request.extraEnvironment = sockets.environment + (request.notifySocket?.environment ?? [])
         request.noPivot = noPivot
         request.noNewKeyring = noNewKeyring
-        request.systemdCgroup = runtime.systemdCgroup
+        request.cgroupManager = runtime.cgroupManager
         return request
     }
 }

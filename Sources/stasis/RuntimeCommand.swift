@@ -23,14 +23,20 @@ extension RuntimeCommand {
 /// What every command works on.
 struct Runtime {
     let store: StateStore
-    let systemdCgroup: Bool
+    let cgroupManager: CgroupManager
 
     init(_ global: GlobalOptions) throws(RuntimeError) {
         let root = global.root ?? StateStore.defaultRoot(environment: environmentVariable)
         if root == "/" { throw RuntimeError("--root must not be /") }
         store = StateStore(root: root.hasPrefix("/") ? root : "\(try workingDirectory())/\(root)")
-        systemdCgroup = global.systemdCgroup
-        if systemdCgroup, !Supported.systemdCgroups { throw RuntimeError("--systemd-cgroup: not built yet") }
+        let manager = global.cgroupManager.nonEmpty ?? "cgroupfs"
+        guard let known = CgroupManager(rawValue: manager) else {
+            throw RuntimeError("--cgroup-manager: \(manager) is none of cgroupfs, systemd, disabled")
+        }
+        cgroupManager = global.systemdCgroup ? .systemd : known
+        if cgroupManager == .systemd, !Supported.systemdCgroups {
+            throw RuntimeError("--systemd-cgroup: not built yet")
+        }
     }
 
     /// The container by its id, for commands that only look.
@@ -45,7 +51,7 @@ struct GlobalOptions: ParsableArguments {
     @Option(help: "Root directory for storage of container state (default: /run/stasis).") var root: String?
     @Option(help: "Accepted for compatibility; the engine is built in.") var criu: String?
     @Flag(help: "Enable systemd cgroup support.") var systemdCgroup = false
-    @Option(help: "Accepted for compatibility.") var cgroupManager: String?
+    @Option(help: "Who makes cgroups: 'cgroupfs' (default), 'systemd', or 'disabled'.") var cgroupManager: String?
     @Option(help: "Ignore cgroup permission errors ('true', 'false', or 'auto').") var rootless = "auto"
 }
 

@@ -41,6 +41,31 @@ extension Integration {
             }
         }
 
+        @Test("without cgroups a container is what its caller's cgroups let it be", .timeLimit(.minutes(1)))
+        func withoutCgroups() throws {
+            try TestBed.use { bed in
+                let container = try bed.container(.busybox, arguments: ["sleep", "1000"])
+                let bundle = container.bundle.folder
+                try bed.runtime.run("--cgroup-manager", "disabled", "create", "--bundle", bundle, container.id)
+                    .succeeded()
+                defer { _ = try? bed.runtime.run("delete", "--force", container.id) }
+                try bed.runtime.run("start", container.id).succeeded()
+                let own = Files.text(of: "/proc/self/cgroup")
+                let pid = try container.pid()
+                #expect(own != nil && Files.text(of: "/proc/\(pid)/cgroup") == own)
+                #expect(try container.exec("echo", "inside").succeeded().output == "inside")
+                for command in [["pause"], ["ps"], ["update", "--pids-limit=5"]] {
+                    let outcome = try bed.runtime.command(command + [container.id]).run()
+                    #expect(outcome.status == 1 && outcome.errors.contains("has no cgroup"), "\(outcome)")
+                }
+                try bed.runtime.run("kill", container.id, "KILL").succeeded()
+                #expect(until(seconds: 10) { (try? container.status()) == "stopped" })
+                try bed.runtime.run("delete", container.id).succeeded()
+                let unknown = try bed.runtime.run("--cgroup-manager", "other", "list")
+                #expect(unknown.status == 1 && unknown.errors.contains("--cgroup-manager"), "\(unknown)")
+            }
+        }
+
         @Test("exec goes into a cgroup beneath the container's, which has to be there", .timeLimit(.minutes(1)))
         func innerCgroup() throws {
             try TestBed.use { bed in

@@ -23,7 +23,7 @@ extension Container {
             return
         }
         guard initIsAlive else { throw .notRunning }
-        if signal == SIGKILL, try sharesPidNamespace() {
+        if signal == SIGKILL, state.cgroups != .disabled, try sharesPidNamespace() {
             // Where init's death does not take the others along, only the cgroup knows them.
             try withCgroups { set throws(CgroupError) in try set.signal(SIGKILL) }
         } else {

@@ -53,7 +53,8 @@ struct ContainerCreator {
                 preservedDescriptors: request.preservedDescriptors, extraEnvironment: request.extraEnvironment)
         }
         cgroups = try grouping { () throws(CgroupError) in
-            try CgroupSet.plan(id: request.id, cgroupsPath: linux?.cgroupsPath)
+            if request.cgroupManager == .disabled { return .disabled }
+            return try CgroupSet.plan(id: request.id, cgroupsPath: linux?.cgroupsPath)
         }
     }
 

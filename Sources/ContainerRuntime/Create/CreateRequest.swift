@@ -12,6 +12,11 @@ package enum FirstProcess: Sendable, Equatable {
     case restored
 }
 
+/// Who makes a container's cgroups: `--cgroup-manager`, as crun has it. `--systemd-cgroup` is ``systemd``.
+package enum CgroupManager: String, Sendable {
+    case cgroupfs, systemd, disabled
+}
+
 /// Offsets of the clocks of a new time namespace. time_namespaces(7).
 package struct ClockOffsets: Sendable {
     package var monotonic: timespec
@@ -51,7 +56,7 @@ package struct CreateRequest: Sendable {
     package var preservedDescriptors: Int32 = 0
     package var noPivot = false
     package var noNewKeyring = false
-    package var systemdCgroup = false
+    package var cgroupManager = CgroupManager.cgroupfs
     /// The pid in the new pid namespace, if it shall not be the next one.
     package var pid: Int32?
 
