@@ -95,12 +95,13 @@ place_files() {
     rm -r "$pages"
 
     # Lists replace podman's own, so these name its default runtimes too. With the name in them, podman reads the
-    # errors that stasis writes to --log.
+    # errors that stasis writes to --log. What its manual calls runtime_supports_nocgroups, podman 4.3 reads without the s.
     local configuration=$root/etc/containers/containers.conf.d/50-stasis.conf
     mkdir -p "$(dirname "$configuration")"
     cat >"$configuration" <<EOF
 [engine]
 runtime_supports_json = ["crun", "crun-vm", "runc", "kata", "runsc", "youki", "krun", "ocijail", "stasis"]
+runtime_supports_nocgroup = ["crun", "crun-vm", "krun", "stasis"]
 runtime_supports_nocgroups = ["crun", "crun-vm", "krun", "stasis"]
 
 [engine.runtimes]

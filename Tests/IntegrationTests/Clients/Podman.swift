@@ -27,6 +27,7 @@ final class Podman {
             events_logger = "file"
             runtime = "stasis"
             runtime_supports_json = ["stasis"]
+            runtime_supports_nocgroup = ["stasis"]
             tmp_dir = "\(folder)/tmp"
             static_dir = "\(folder)/static"
             volume_path = "\(folder)/volumes"

@@ -57,6 +57,9 @@ extension Integration {
                 #expect(try podman.container("--rm", "--sysctl", forward + "=1", "bb", "sysctl", "-n", forward) == "1")
                 let device = ["--device", "/dev/full:/dev/x", "bb", "stat", "-c", "%t %T", "/dev/x"]
                 #expect(try podman.container(["--rm"] + device).output == "1 7")
+                let places = ["--cgroups", "disabled", "--cgroupns", "host", "--network", "none"]
+                let cgroups = try podman.command(["run", "--rm"] + places + ["bb", "cat", "/proc/self/cgroup"]).run()
+                #expect(cgroups.output + "\n" == Files.text(of: "/proc/self/cgroup"), "\(cgroups)")
                 try podman.run("volume", "create", "kept")
                 try podman.container("--rm", "--volume", "kept:/v", "bb", "sh", "-c", "echo there >/v/file")
                 #expect(try podman.container("--rm", "--volume", "kept:/v:ro", "bb", "cat", "/v/file") == "there")
