@@ -28,6 +28,9 @@ extension Linux {
         try resources?.check(in: "linux.resources")
         try seccomp?.check()
         try intelRdt?.check()
+        if let flag = personality?.flags.first {
+            throw FieldError("linux.personality.flags[0]", unknown: flag)  // the specification knows none
+        }
     }
 
     /// Whether the container has a namespace of this kind that the configuration names, new or joined.

@@ -43,12 +43,21 @@ struct ContainerCreator {
             throw RuntimeError("\(kind) namespaces are not supported yet")
         }
         self.namespaces = namespaces
+        if linux?.intelRdt != nil, !Supported.intelRdt {
+            throw RuntimeError("linux.intelRdt: Intel RDT is not enabled: this machine has no /sys/fs/resctrl")
+        }
+        if let label = linux?.mountLabel, !label.isEmpty, !Supported.selinux {
+            throw RuntimeError("linux.mountLabel: selinux is not enabled on this machine")
+        }
+        if linux?.netDevices.isEmpty == false, !Supported.netDevices {
+            throw RuntimeError("linux.netDevices: not built yet")
+        }
         if request.firstProcess == .restored {
             setup = nil
         } else {
             guard let process = request.spec.process else { throw RuntimeError("config.json: process: missing") }
             setup = try ProcessSetup(
-                process, filter: try SeccompFilter(linux?.seccomp),
+                process, in: linux, filter: try SeccompFilter(linux?.seccomp),
                 keyring: request.noNewKeyring ? nil : "_ses.\(request.id)",
                 preservedDescriptors: request.preservedDescriptors, extraEnvironment: request.extraEnvironment)
         }

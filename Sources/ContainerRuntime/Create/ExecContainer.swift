@@ -24,7 +24,7 @@ extension Container {
             hasTerminal: request.process.terminal, socket: request.consoleSocket, detach: request.detach)
         let configuration = try store.loadConfiguration(id)
         let setup = try ProcessSetup(
-            request.process, filter: try SeccompFilter(configuration.linux?.seccomp),
+            request.process, in: configuration.linux, filter: try SeccompFilter(configuration.linux?.seccomp),
             keyring: request.noNewKeyring ? nil : "_ses.\(id)",
             preservedDescriptors: request.preservedDescriptors, extraEnvironment: request.extraEnvironment)
         let target = try launching { () throws(SystemError) in try ContainerNamespaces(of: state.initPid) }

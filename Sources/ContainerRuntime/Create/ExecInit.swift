@@ -28,8 +28,10 @@ struct ExecInit: ~Copyable {
         try launching { () throws(SystemError) in
             try CallingProcess.setDumpable(false)
             try system("setsid") { setsid() }
+            if let cpus = setup.placement.initialCPUs { try CallingProcess.setAffinity(cpus) }
             // The container's limits hold before anything of it can happen in this process.
             try entry.join()
+            if let cpus = setup.placement.finalCPUs { try CallingProcess.setAffinity(cpus) }
         }
         try launching { () throws(SystemError) in
             if !namespaces.isEmpty { try joinNamespaces(target, namespaces) }

@@ -11,9 +11,10 @@ struct ProcessSetup: Sendable {
     var capabilities: CapabilitySets
     var lastCapability: CInt
     var environment: [String]
+    let placement: ProcessPlacement
 
     init(
-        _ process: Process, filter: SeccompFilter?, keyring: String?, preservedDescriptors: Int32,
+        _ process: Process, in linux: Linux?, filter: SeccompFilter?, keyring: String?, preservedDescriptors: Int32,
         extraEnvironment: [String] = []
     ) throws(RuntimeError) {
         guard !process.args.isEmpty else { throw RuntimeError("process.args must not be empty") }
@@ -28,6 +29,7 @@ struct ProcessSetup: Sendable {
             throw RuntimeError("apparmor profile \(profile.quoted): apparmor is not enabled on this machine")
         }
         self.process = process
+        placement = try ProcessPlacement(process, linux)
         self.filter = filter
         self.keyring = keyring
         self.preservedDescriptors = preservedDescriptors
@@ -41,7 +43,7 @@ struct ProcessSetup: Sendable {
         }
     }
 
-    /// Limits and session: what needs the runtime's privileges but not its view of the host.
+    /// Limits, priorities and session: what needs the runtime's privileges but not its view of the host.
     func prepare() throws(RuntimeError) {
         for limit in process.rlimits {
             guard let resource = ResourceLimit.resources[limit.type] else { continue }
@@ -49,6 +51,7 @@ struct ProcessSetup: Sendable {
                 try ResourceLimit(resource: resource, soft: limit.soft, hard: limit.hard).apply()
             }
         }
+        try placement.apply()
         if let keyring {
             try launching { () throws(SystemError) in try joinSessionKeyring(keyring) }
         }
