@@ -71,9 +71,8 @@ public func parseNumberList(_ list: String, below limit: Int = 1 << 16) -> Set<I
     for part in list.split(separator: ",", omittingEmptySubsequences: false) {
         let trimmed = part.drop { $0 == " " }.prefix { $0 != " " }
         let ends = trimmed.split(separator: "-", omittingEmptySubsequences: false).map { Int($0) }
-        guard let first = ends[0], let last = ends[ends.count - 1], ends.count <= 2, first <= last, last < limit else {
-            return nil
-        }
+        guard ends.count <= 2, let first = ends[0], let last = ends[ends.count - 1], first <= last, last < limit
+        else { return nil }
         numbers.formUnion(first...last)
     }
     return numbers
