@@ -51,10 +51,11 @@ extension CallingProcess {
     public static func setMemoryPolicy(_ mode: Int, nodes: Set<Int>) throws(SystemError) {
         let mask = nodes.isEmpty ? [] : bitmap(nodes)
         _ = try mask.withUnsafeBufferPointer { mask throws(SystemError) in
+            if mask.isEmpty { return try systemCall("set memory policy", Int(SYS_set_mempolicy), mode, 0, 0) }
             // The kernel counts one bit less than it is told.
-            let address = mask.isEmpty ? 0 : Int(bitPattern: mask.baseAddress)
             return try systemCall(
-                "set memory policy", Int(SYS_set_mempolicy), mode, address, mask.isEmpty ? 0 : mask.count * UInt.bitWidth + 1)
+                "set memory policy", Int(SYS_set_mempolicy), mode, Int(bitPattern: mask.baseAddress),
+                mask.count * UInt.bitWidth + 1)
         }
     }
 
