@@ -45,7 +45,7 @@ struct PageDump {
     var pagesWritten: UInt64 { files.reduce(0) { $0 + $1.size } / 4096 }
 
     /// Finds the pages of a process that its images must have: present or swapped, its own and not a file's, and not
-    /// the zero page. PAGEMAP_SCAN, Linux 6.7.
+    /// the zero page.
     mutating func add(_ process: CapturedProcess, _ mappings: [VmaEntry]) throws -> Pagemap {
         let file = try openAt(AT_FDCWD, "/proc/\(process.hostPid)/pagemap", O_RDONLY)
         let wanted = mappings.filter { $0.isPrivate && !$0.kind.contains(.vdso) }
@@ -93,40 +93,12 @@ struct PageDump {
     }
 
     private mutating func scan(_ pagemap: CInt, _ range: Range<UInt64>) throws -> [Range<UInt64>] {
-        var found: [Range<UInt64>] = []
-        var regions = [clinux_page_region](repeating: clinux_page_region(), count: 256)
-        var position = range.lowerBound
         pagesScanned += (range.upperBound - range.lowerBound) / 4096
-        while position < range.upperBound {
-            let (count, end) = try regions.withUnsafeMutableBufferPointer { buffer throws(SystemError) in
-                var query = clinux_pm_scan_arg()
-                query.size = UInt64(MemoryLayout<clinux_pm_scan_arg>.size)
-                query.start = position
-                query.end = range.upperBound
-                query.vec = UInt64(UInt(bitPattern: buffer.baseAddress))
-                query.vec_len = UInt64(buffer.count)
-                query.category_inverted = UInt64(CLINUX_PAGE_IS_FILE | CLINUX_PAGE_IS_PFNZERO)
-                query.category_mask = UInt64(CLINUX_PAGE_IS_FILE | CLINUX_PAGE_IS_PFNZERO)
-                query.category_anyof_mask = UInt64(CLINUX_PAGE_IS_PRESENT | CLINUX_PAGE_IS_SWAPPED)
-                query.return_mask = 0
-                let count = try system("PAGEMAP_SCAN") {
-                    withUnsafeMutablePointer(to: &query) {
-                        clinux_ioctl(pagemap, clinux_pagemap_scan(), UInt(bitPattern: $0))
-                    }
-                }
-                return (Int(count), query.walk_end)
-            }
-            for region in regions[..<count] {
-                if let last = found.last, last.upperBound == region.start {
-                    found[found.count - 1] = last.lowerBound..<region.end
-                } else {
-                    found.append(region.start..<region.end)
-                }
-            }
-            guard end > position else { break }
-            position = end
+        do throws(SystemError) {
+            return try scanPagemap(pagemap, range)
+        } catch  where error.errno == .inappropriateIOCTLForDevice {
+            return try readPagemap(pagemap, range)
         }
-        return found
     }
 
     /// Copies everything. The container stands still meanwhile.

@@ -24,13 +24,11 @@ struct HiddenPaths {
         for path in masked {
             try launching("mask \(path)") { () throws(SystemError) in
                 guard let target = try root.findUnlessMissing(path) else { return }
-                var source = null.raw
-                if try status(of: target.raw).isDirectory {
-                    if let empty { source = empty } else { source = try Self.emptyDirectory().release() }
-                    empty = source
-                }
-                let cover = try cloneMount(at: source)
+                let source = try status(of: target.raw).isDirectory ? empty : null.raw
+                let cover = if let source { try cloneMount(at: source) } else { try Self.emptyDirectory() }
                 try attachMount(cover.raw, to: target.raw, name: path)
+                // From here on it can be cloned: before kernel 6.15 only an attached mount can.
+                if source == nil { empty = cover.release() }
             }
         }
     }
