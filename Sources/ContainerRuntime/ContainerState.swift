@@ -27,6 +27,9 @@ package struct ContainerState: Codable, Equatable, Sendable {
     /// Where to join each namespace of the container; kinds that it shares with the host are there too.
     package var namespacePaths: [String: String] = [:]
     package var restored: Bool = false
+    /// Interfaces that are the container's while it lives, by their names on the host, and where they are.
+    @OrEmpty package var netDevices: [String: String] = [:]
+    package var netNamespace: String?
 
     package init(id: String, ociVersion: String, bundle: String, rootfs: String, cgroups: CgroupSet) {
         self.id = id

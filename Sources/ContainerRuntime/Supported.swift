@@ -7,6 +7,5 @@ package enum Supported {
     static let appArmor = false
     static let selinux = false
     static let intelRdt = false
-    static let netDevices = false
     package static let systemdCgroups = false
 }

@@ -17,6 +17,9 @@ public struct Namespaces: OptionSet, Sendable, Hashable, CustomStringConvertible
         (.time, "time"), (.mount, "mnt"),
     ]
 
+    /// NSFS_MAGIC: of the file system that namespaces are files of. statfs(2).
+    public static let fileSystemMagic: UInt64 = 0x6e73_6673
+
     public var description: String {
         Self.files.filter { contains($0.kind) }.map(\.file).joined(separator: ",")
     }

@@ -20,7 +20,7 @@ public struct ResourceLimit: Sendable, Equatable {
     /// prlimit64(2); `pid` 0 is the caller.
     public func apply(to pid: pid_t = 0) throws(SystemError) {
         var limit = (soft, hard)
-        try system("error setting rlimit type \(resource)") {
+        try system("error setting rlimit type \(resource) to \(soft), at most \(hard)") {
             withUnsafePointer(to: &limit) {
                 clinux_syscall(Int(SYS_prlimit64), Int(pid), Int(resource), Int(bitPattern: $0), 0, 0, 0)
             }

@@ -72,7 +72,7 @@ package struct IntelRdt: Codable, Equatable, Sendable {
 
 /// set_mempolicy(2).
 package struct MemoryPolicy: Codable, Equatable, Sendable {
-    package enum Mode: String, Codable, Sendable {
+    package enum Mode: String, Codable, Sendable, CaseIterable {
         case `default` = "MPOL_DEFAULT"
         case bind = "MPOL_BIND"
         case interleave = "MPOL_INTERLEAVE"
@@ -82,7 +82,7 @@ package struct MemoryPolicy: Codable, Equatable, Sendable {
         case local = "MPOL_LOCAL"
     }
 
-    package enum Flag: String, Codable, Sendable {
+    package enum Flag: String, Codable, Sendable, CaseIterable {
         case numaBalancing = "MPOL_F_NUMA_BALANCING"
         case relativeNodes = "MPOL_F_RELATIVE_NODES"
         case staticNodes = "MPOL_F_STATIC_NODES"

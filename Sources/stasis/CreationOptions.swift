@@ -15,7 +15,6 @@ struct CreationOptions: ParsableArguments {
     @Option(help: "Pass N additional file descriptors to the container.") var preserveFds: CInt = 0
 
     func request(_ id: String, _ runtime: Runtime, _ first: FirstProcess) throws(RuntimeError) -> CreateRequest {
-        if pidfdSocket.nonEmpty != nil { throw notBuiltYet("--pidfd-socket") }
         try StateStore.validate(id)
         let sockets = SocketActivation(variable: environmentVariable)
         var request = try CreateRequest(
@@ -26,8 +25,10 @@ struct CreationOptions: ParsableArguments {
             throw RuntimeError(error.description)
         }
         request.consoleSocket = consoleSocket.nonEmpty
+        request.pidfdSocket = pidfdSocket.nonEmpty
         request.pidFile = try pidFile.nonEmpty.map(absolute)
         request.preservedDescriptors = preserveFds + sockets.count
+        try checkPreserved(request.preservedDescriptors)
         request.notifySocket = NotifySocket(
             host: environmentVariable("NOTIFY_SOCKET"), container: runtime.store.path(id))
         request.extraEnvironment = sockets.environment + (request.notifySocket?.environment ?? [])

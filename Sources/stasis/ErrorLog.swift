@@ -39,6 +39,8 @@ struct ErrorLog {
         if repeatsOnStandardError { try? writeAll(2, Array((message + "\n").utf8), name: "standard error") }
     }
 
+    func debug(_ message: String) { logger.debug("\(message)") }
+
     func warn(_ message: String) { logger.warning("\(message)") }
 
     private static func logger(_ handler: LineLogHandler, debug: Bool) -> Logger {

@@ -54,6 +54,7 @@ enum Program {
         do {
             let options = GlobalOptions.read(global)
             log = try ErrorLog(options)
+            if options.debug { traceSteps(of: name, values, in: log) }
             let code = try type.read(values).perform(Runtime(options))
             for warning in Warnings.take() { log.warn(warning) }
             exit(code)
@@ -64,6 +65,11 @@ enum Program {
             log.report(type.message(for: error))
             exit(1)
         }
+    }
+
+    private static func traceSteps(of name: String, _ values: FlagValues, in log: ErrorLog) {
+        log.debug("stasis \(Version.number): \(([name] + values.words).joined(separator: " "))")
+        Trace.begin { log.debug($0) }
     }
 
     private static func showHelp(_ name: String) throws(UsageError) {

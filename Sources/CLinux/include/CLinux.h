@@ -5,6 +5,7 @@
 
 // _GNU_SOURCE stays undefined: with it the C library's structures would differ from those that Swift's own Glibc
 // module was built with. What it would have declared stands at the end.
+#include <arpa/inet.h>
 #include <cpuid.h>
 #include <dirent.h>
 #include <elf.h>
@@ -16,6 +17,7 @@
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/fs.h>
+#include <linux/if_addr.h>
 #include <linux/kcmp.h>
 #include <linux/magic.h>
 #include <linux/netlink.h>

@@ -8,9 +8,7 @@ import OCISpec
 /// - Returns: the status that the command exits with: 0 when detached, otherwise the restored first process's.
 package func restoreContainer(id: String, options: RestoreOptions) throws(RuntimeError) -> CInt {
     // Before this program opens files of its own, which would be taken for the caller's.
-    for number in 3..<3 + max(options.preservedDescriptors, 0) where clinux_fcntl(number, F_GETFD, 0) < 0 {
-        throw RuntimeError("--preserve-fds \(options.preservedDescriptors): descriptor \(number) is not open")
-    }
+    try checkPreserved(options.preservedDescriptors)
     // Before the work directory is made, which may be the same.
     _ = try restoring(id) { try openImages(options.imagePath) }.raw
     let work = try WorkDirectory(options.workPath, name: "restore")

@@ -43,9 +43,18 @@ package enum Features {
             ("seccomp", seccomp),
             ("apparmor", enabled(Supported.appArmor)),
             ("selinux", enabled(Supported.selinux)),
-            ("intelRdt", enabled(Supported.intelRdt)),
+            (
+                "intelRdt",
+                .object(["enabled", "schemata", "monitoring"].map { ($0, .bool(Supported.intelRdt)) })
+            ),
+            (
+                "memoryPolicy",
+                .object([
+                    ("modes", names(MemoryPolicy.Mode.allCases)), ("flags", names(MemoryPolicy.Flag.allCases)),
+                ])
+            ),
             ("mountExtensions", .object([("idmap", enabled(Supported.idMappedMounts))])),
-            ("netDevices", enabled(Supported.netDevices)),
+            ("netDevices", enabled(true)),
         ])
     }
 

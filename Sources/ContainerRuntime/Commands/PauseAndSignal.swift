@@ -17,6 +17,7 @@ extension Container {
 
     /// Sends a signal to the container's init, or to all of its processes.
     package func signal(_ signal: CInt, toAll: Bool = false) throws(RuntimeError) {
+        Trace.note("signal \(signal) to \(toAll ? "every process" : "process \(state.initPid)")")
         if toAll {
             // Processes that outlive init belong to a stopped container; with none left there is nothing to do.
             try withCgroups { set throws(CgroupError) in try set.signal(signal) }

@@ -3,7 +3,7 @@ import OCISpec
 
 /// The terminal of a container's process. The caller stands in the container's root.
 struct Console {
-    var size: ConsoleSize?
+    var size: TerminalSize?
     /// Where the outer end goes: to the runtime, or to whoever listens on `--console-socket`.
     var socket: CInt
 
@@ -16,10 +16,7 @@ struct Console {
             throw SystemError(.invalidArgument, "/dev/pts is not devpts")
         }
         let terminal = try PseudoTerminal(ptmx: ptmx)
-        if let size {
-            let size = TerminalSize(rows: UInt16(clamping: size.height), columns: UInt16(clamping: size.width))
-            try size.apply(to: terminal.secondary.raw)
-        }
+        try size?.apply(to: terminal.secondary.raw)
         if asDeviceConsole {
             let target = try root.makeFile("/dev/console")
             let mount = try cloneMount(at: terminal.secondary.raw)

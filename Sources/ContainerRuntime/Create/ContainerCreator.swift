@@ -49,9 +49,6 @@ struct ContainerCreator {
         if let label = linux?.mountLabel, !label.isEmpty, !Supported.selinux {
             throw RuntimeError("linux.mountLabel: selinux is not enabled on this machine")
         }
-        if linux?.netDevices.isEmpty == false, !Supported.netDevices {
-            throw RuntimeError("linux.netDevices: not built yet")
-        }
         if request.firstProcess == .restored {
             setup = nil
         } else {
@@ -87,6 +84,7 @@ struct ContainerCreator {
                 try ConsoleLink(size: process.consoleSize, socketPath: request.consoleSocket)
             }
         }
+        Trace.note("cgroups: \(Set(cgroups.paths.values).sorted().joined(separator: " "))")
         try grouping { () throws(CgroupError) in try cgroups.create() }
         ownsCgroups = true
         // v1 takes all devices away before it gives some back, so nobody may be in the cgroup yet.
@@ -109,15 +107,20 @@ struct ContainerCreator {
         case .parent(let pid, let pidfd):
             close(theirs)
             if let door { close(door.raw) }
+            Trace.note("process \(pid) is made, with new namespaces (\(namespaces.created))")
             do throws(RuntimeError) {
                 // The first process makes its mounts meanwhile.
-                if namespaces.createsNetwork { try NetworkBirth.send(to: channel) }
+                if namespaces.createsNetwork {
+                    try NetworkBirth.send(to: channel, heldAt: state.netNamespace)
+                }
+                try lendDevices(&state, pid)
                 try store.saveConfiguration(request.configuration, of: request.id)
                 try launching { () throws(SystemError) in try state.setInit(pid: pid) }
                 try within("unable to start container process") { () throws(RuntimeError) in
                     try bringUp(state, pid, pidfd, channel)
                 }
                 let terminal = try launching { () throws(SystemError) in try console?.receiveTerminal() ?? nil }
+                if let socket = request.pidfdSocket { try pidfd.hand(to: socket, as: "standard") }
                 return StagedContainer(
                     state: state, pid: pid, pidfd: pidfd, request: request, channel: channel, directory: directory,
                     terminal: terminal, relay: relay)
@@ -140,6 +143,9 @@ struct ContainerCreator {
                 error = error.followed(by: cleanUp)
             }
         }
+        if let state = try? store.loadEvenHalfMade(request.id) {
+            NetworkDevices(state).takeBack(releasing: store.path(request.id))
+        }
         do {
             try store.remove(request.id)
         } catch let cleanUp {
@@ -161,9 +167,12 @@ struct ContainerCreator {
         let listener = SeccompListener(request.spec.linux?.seccomp, HookRunner.state(state, "creating", pid))
         while true {
             switch try channel.receive() {
-            case .ready: return
+            case .ready:
+                return Trace.note("process \(pid) is set up and waits")
             case .mounted:
-                try hooks.run((request.spec.hooks?.prestart ?? []) + (request.spec.hooks?.createRuntime ?? []))
+                let due = (request.spec.hooks?.prestart ?? []) + (request.spec.hooks?.createRuntime ?? [])
+                Trace.note("mounts are made; \(due.count) prestart and createRuntime hook(s)")
+                try hooks.run(due)
                 try channel.send(.proceed)
             case .seccompListener(let number):
                 try listener.hand(try listener.fetch(number, from: pidfd), pid: pid)
@@ -200,7 +209,30 @@ struct ContainerCreator {
         state.externalDescriptors = (0..<3 + request.preservedDescriptors).map {
             (try? linkTarget("/proc/self/fd/\($0)")) ?? ""
         }
+        if let linux = request.spec.linux, !linux.netDevices.isEmpty {
+            let joined = linux.namespaces.first { $0.type == .network }?.path ?? ""
+            state.netNamespace =
+                joined.isEmpty ? "\(store.path(request.id))/\(NetworkDevices.holderName)" : joined
+            for (host, device) in linux.netDevices {
+                let name = device.name ?? ""
+                state.netDevices[host] = name.isEmpty ? host : name
+            }
+        }
         return state
+    }
+
+    private func lendDevices(_ state: inout ContainerState, _ pid: pid_t) throws(RuntimeError) {
+        guard let namespacePath = state.netNamespace else { return }
+        if namespaces.created.contains(.network) {
+            try launching { () throws(SystemError) in
+                let namespace = try openAt(AT_FDCWD, "/proc/\(pid)/ns/net", O_RDONLY)
+                try NetworkDevices.hold(namespace, at: namespacePath)
+            }
+        }
+        state.netDevices = try NetworkDevices(state).numbered()
+        // Who cleans up after a runtime that dies here knows them by these names.
+        try store.save(state)
+        try NetworkDevices(state).lend()
     }
 }
 

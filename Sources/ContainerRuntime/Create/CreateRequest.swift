@@ -52,6 +52,7 @@ package struct CreateRequest: Sendable {
     package var clockOffsets: ClockOffsets?
     package var consoleSocket: String?
     package var pidFile: String?
+    package var pidfdSocket: String?
     /// Descriptors from 3 on that the process keeps.
     package var preservedDescriptors: Int32 = 0
     package var noPivot = false

@@ -27,11 +27,13 @@ extension Container {
     }
 
     func destroy(thenRun hooks: [Hook]) throws(RuntimeError) {
+        Trace.note("process \(state.initPid) \(initIsAlive ? "is killed" : "has ended"); cgroups and state are removed")
         if initIsAlive { try? signal(SIGKILL) }
         try grouping { () throws(CgroupError) in
             try state.cgroups.killAll()
             try state.cgroups.remove()
         }
+        NetworkDevices(state).takeBack(releasing: store.path(id))
         try store.remove(id)
         HookRunner(state, .stopped).runAll(hooks)
     }

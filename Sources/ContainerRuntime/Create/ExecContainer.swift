@@ -63,12 +63,14 @@ extension Container {
             ).run()
         case .parent(let pid, let pidfd):
             close(theirs)
+            Trace.note("process \(pid) is made, to join namespaces (\(target.different)) of process \(state.initPid)")
             do throws(RuntimeError) {
                 if let adjustment = request.process.oomScoreAdj {
                     try launching { () throws(SystemError) in
                         try writeControl("/proc/\(pid)/oom_score_adj", "\(adjustment)")
                     }
                 }
+                if let socket = request.pidfdSocket { try pidfd.hand(to: socket, as: "setns") }
                 try channel.send(.proceed)
                 try channel.follow(
                     pidfd, pid: pid, SeccompListener(configuration.linux?.seccomp, HookRunner.state(state, .running)))

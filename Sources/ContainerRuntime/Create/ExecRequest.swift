@@ -6,6 +6,7 @@ package struct ExecRequest: Sendable {
     package var detach = false
     package var consoleSocket: String?
     package var pidFile: String?
+    package var pidfdSocket: String?
     package var preservedDescriptors: Int32 = 0
     /// Cgroups beneath the container's, as ``CgroupSet/inner(_:)`` takes them.
     package var cgroups: [String] = []

@@ -31,8 +31,13 @@ struct NamespacePlan: Sendable {
                 created.insert(kind)
                 continue
             }
-            let descriptor = try launching("join \(namespace.type.rawValue) namespace") { () throws(SystemError) in
-                try Self.open(path)
+            let descriptor = try launching("linux.namespaces: \(namespace.type.rawValue)") { () throws(SystemError) in
+                let descriptor = try Self.open(path)
+                // Its root would be exchanged for the container's.
+                if kind == .mount, try Self.isOwn(descriptor.raw, "mnt") {
+                    throw SystemError(.invalidArgument, "\(path) is the runtime's own")
+                }
+                return descriptor
             }
             // These stay open until the command ends: one namespace plan is made per command.
             let raw = descriptor.release()
@@ -59,9 +64,15 @@ struct NamespacePlan: Sendable {
         }
     }
 
+    /// Whether the descriptor is the caller's namespace of that name in /proc/PID/ns.
+    static func isOwn(_ descriptor: CInt, _ name: String) throws(SystemError) -> Bool {
+        let (given, own) = (try status(of: descriptor), try status("/proc/self/ns/\(name)"))
+        return given.st_ino == own.st_ino && given.st_dev == own.st_dev
+    }
+
     private static func open(_ path: String) throws(SystemError) -> OwnedDescriptor {
         let descriptor = try openAt(AT_FDCWD, path, O_RDONLY)
-        guard try filesystemMagic(of: descriptor.raw) == 0x6e73_6673 else {
+        guard try filesystemMagic(of: descriptor.raw) == Namespaces.fileSystemMagic else {
             throw SystemError(.invalidArgument, "\(path) is not a namespace")
         }
         return descriptor

@@ -6,9 +6,12 @@ import OCISpec
 /// To make one takes as long as most of a container's mounts together, so the two are done side by side.
 enum NetworkBirth {
     /// The runtime's half. A first process that is already dead has told why, or its end says enough.
-    static func send(to channel: borrowing InitChannel) throws(RuntimeError) {
+    ///
+    /// - Parameter holder: where a mount shall keep the namespace alive.
+    static func send(to channel: borrowing InitChannel, heldAt holder: String?) throws(RuntimeError) {
         try launching { () throws(SystemError) in
             let namespace = try make()
+            if let holder { try NetworkDevices.hold(namespace, at: holder) }
             do throws(SystemError) {
                 try sendMessage(channel.socket.raw, InitMessage.network.bytes, descriptors: [namespace.raw])
             } catch  where error.errno == .brokenPipe || error.errno == .connectionReset {}

@@ -47,7 +47,8 @@ struct ProcessSetup: Sendable {
     func prepare() throws(RuntimeError) {
         for limit in process.rlimits {
             guard let resource = ResourceLimit.resources[limit.type] else { continue }
-            try launching("error setting rlimits for ready process") { () throws(SystemError) in
+            try launching("error setting rlimits for ready process: process.rlimits: \(limit.type)") {
+                () throws(SystemError) in
                 try ResourceLimit(resource: resource, soft: limit.soft, hard: limit.hard).apply()
             }
         }

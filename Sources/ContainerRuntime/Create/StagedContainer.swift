@@ -44,8 +44,10 @@ import OCISpec
         } catch let cleanUp {
             error = error.followed(by: cleanUp)
         }
+        let store = StateStore(root: request.stateRoot)
+        NetworkDevices(state).takeBack(releasing: store.path(request.id))
         do throws(RuntimeError) {
-            try StateStore(root: request.stateRoot).remove(request.id)
+            try store.remove(request.id)
         } catch let cleanUp {
             error = error.followed(by: cleanUp)
         }

@@ -22,6 +22,7 @@ extension Container {
             try system("unlink \(socket)") { unlink(socket) }
         }
         do throws(RuntimeError) {
+            Trace.note("process \(state.initPid) may become its program")
             // Its end closes when it becomes its program: from then on it is running, not before.
             try channel.follow(
                 process, pid: state.initPid, SeccompListener(spec.linux?.seccomp, HookRunner.state(state, .created)))

@@ -23,6 +23,8 @@ extension ContainerState {
             object.member("externalDescriptors", externalDescriptors)
             object.member("namespacePaths", namespacePaths)
             object.member("restored", "\(restored)", isText: false)
+            object.member("netDevices", netDevices)
+            if let netNamespace { object.member("netNamespace", netNamespace) }
             // Only an update has made them, so the encoder's time is not that of a start.
             if let resources, let encoded = try? JSONEncoder().encode(resources) {
                 object.member("resources", String(decoding: encoded, as: UTF8.self), isText: false)

@@ -54,7 +54,6 @@ struct Exec: RuntimeCommand {
     func perform(_ runtime: Runtime) throws -> CInt {
         do throws(RuntimeError) {
             return try failing(as: "exec") { () throws(RuntimeError) in
-                if pidfdSocket.nonEmpty != nil { throw notBuiltYet("--pidfd-socket") }
                 let container = try runtime.container(id.containerID)
                 return try container.exec(try request(for: container))
             }
@@ -69,8 +68,10 @@ struct Exec: RuntimeCommand {
         var request = ExecRequest(process: try requestedProcess(container))
         request.detach = detach
         request.consoleSocket = consoleSocket.nonEmpty
+        request.pidfdSocket = pidfdSocket.nonEmpty
         request.pidFile = try pidFile.nonEmpty.map(absolute)
         request.preservedDescriptors = preserveFds + sockets.count
+        try checkPreserved(request.preservedDescriptors)
         request.extraEnvironment = sockets.environment
         request.cgroups = cgroup
         request.ignorePaused = ignorePaused
