@@ -12,8 +12,10 @@ final class RootFilesystem {
         self.request = request
         self.isUserNamespace = isUserNamespace
         let path = request.rootPath
+        var shared: [(Mount, CInt)] = []
         let root = try launching("prepare rootfs") { () throws(SystemError) in
-            let asked = Self.propagation(request.spec.linux?.rootfsPropagation)?.kind
+            let asked = Self.propagation(request.spec.linux?.rootfsPropagation)
+            if asked == .shared { shared = try RootMounts.sharedSources(request) }
             // A shared mount here would carry the container's mounts to the host; it becomes shared inside, at the end.
             let kind: MountPropagation = asked == .private ? .private : .slave
             try changeMount(AT_FDCWD, MountAttributeChange(propagation: kind), at: "/", recursive: true)
@@ -24,7 +26,7 @@ final class RootFilesystem {
             try attachMount(mount.raw, to: place.raw, name: path)
             return ContainerRoot(try openAt(mount.raw, ".", CLINUX_O_PATH | O_DIRECTORY))
         }
-        mounts = RootMounts(root: root, bundle: request.bundle, cgroups: cgroupView)
+        mounts = RootMounts(root: root, bundle: request.bundle, cgroups: cgroupView, shared: shared)
     }
 
     func makeDevices() throws(RuntimeError) {
@@ -65,8 +67,8 @@ final class RootFilesystem {
                 try changeMount(AT_FDCWD, MountAttributeChange(set: .readOnly), at: "/")
             }
             guard let asked = Self.propagation(request.spec.linux?.rootfsPropagation) else { return }
-            try changeMount(
-                AT_FDCWD, MountAttributeChange(propagation: asked.kind), at: "/", recursive: asked.recursive)
+            // Of the root alone, also with an `r` in front: the mounts below have what their own options say.
+            try changeMount(AT_FDCWD, MountAttributeChange(propagation: asked), at: "/")
         }
     }
 
@@ -86,8 +88,8 @@ final class RootFilesystem {
         try system("chroot") { chroot(".") }
     }
 
-    private static func propagation(_ name: String?) -> MountOptions.Propagation? {
+    private static func propagation(_ name: String?) -> MountPropagation? {
         guard let name, !name.isEmpty else { return nil }
-        return MountOptions([name]).propagation.first
+        return MountOptions([name]).propagation.first?.kind
     }
 }

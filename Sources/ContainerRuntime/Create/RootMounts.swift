@@ -9,12 +9,27 @@ struct RootMounts: ~Copyable {
     let root: ContainerRoot
     let bundle: String
     let cgroups: CgroupView
+    /// Binds that share mount events with the host, taken while its mounts were shared; open until the exec.
+    private var shared: [(Mount, CInt)]
     private var lateReadOnly: [String] = []
 
-    init(root: consuming ContainerRoot, bundle: String, cgroups: CgroupView) {
+    init(root: consuming ContainerRoot, bundle: String, cgroups: CgroupView, shared: [(Mount, CInt)]) {
         self.root = root
         self.bundle = bundle
         self.cgroups = cgroups
+        self.shared = shared
+    }
+
+    /// What is bound with `shared` from the host, for a container whose `rootfsPropagation` is that, too.
+    static func sharedSources(_ request: CreateRequest) throws(SystemError) -> [(Mount, CInt)] {
+        var sources: [(Mount, CInt)] = []
+        for mount in request.spec.mounts {
+            let options = MountOptions(mount.options)
+            guard options.isBind || mount.type == "bind", options.propagation.contains(where: { $0.kind == .shared })
+            else { continue }
+            sources.append((mount, try cloneSource(of: mount, options, bundle: request.bundle).release()))
+        }
+        return sources
     }
 
     mutating func add(_ mount: Mount) throws(RuntimeError) {
@@ -82,16 +97,27 @@ struct RootMounts: ~Copyable {
         return try context.mount(options.attributes.set)
     }
 
-    private func attachBind(_ mount: Mount, _ options: MountOptions) throws(SystemError) {
+    private mutating func attachBind(_ mount: Mount, _ options: MountOptions) throws(SystemError) {
+        let made =
+            if let place = shared.firstIndex(where: { $0.0 == mount }) {
+                OwnedDescriptor(shared.remove(at: place).1)
+            } else {
+                try Self.cloneSource(of: mount, options, bundle: bundle)
+            }
+        let isDirectory = try status(of: made.raw).isDirectory
+        let target = isDirectory ? try root.makeDirectory(mount.destination) : try root.makeFile(mount.destination)
+        if !options.attributes.isEmpty { try changeMount(made.raw, options.attributes) }
+        try finish(made, target, mount, options)
+    }
+
+    private static func cloneSource(
+        of mount: Mount, _ options: MountOptions, bundle: String
+    ) throws(SystemError) -> OwnedDescriptor {
         guard let source = mount.source, !source.isEmpty else {
             throw SystemError(.invalidArgument, "bind without source")
         }
         let path = source.hasPrefix("/") ? source : "\(bundle)/\(source)"
-        let isDirectory = try status(path).isDirectory
-        let made = try cloneMount(at: AT_FDCWD, path, recursive: options.isRecursiveBind)
-        let target = isDirectory ? try root.makeDirectory(mount.destination) : try root.makeFile(mount.destination)
-        if !options.attributes.isEmpty { try changeMount(made.raw, options.attributes) }
-        try finish(made, target, mount, options)
+        return try cloneMount(at: AT_FDCWD, path, recursive: options.isRecursiveBind)
     }
 
     private func finish(
