@@ -14,8 +14,11 @@ package struct CgroupError: Error, CustomStringConvertible, Sendable {
     }
 
     /// The configuration asks for a limit that nothing here can enforce.
-    static func missing(_ controller: String, for field: String) -> CgroupError {
-        CgroupError("linux.resources.\(field): no \(controller) controller in this machine's cgroup hierarchy")
+    ///
+    /// - Parameter file: what the controller's cgroup lacks, if there is one.
+    static func missing(_ controller: String, _ file: String? = nil, for field: String) -> CgroupError {
+        let what = file.map { "\($0) of the \(controller) controller" } ?? "\(controller) controller"
+        return CgroupError("linux.resources.\(field): no \(what) in this machine's cgroup hierarchy")
     }
 }
 

@@ -7,13 +7,26 @@ extension CgroupV1 {
         if let cpu = resources.cpu { try apply(cpu) }
         if let pids = resources.pids { try files("pids").set("pids.max", pids.line, field: "pids.limit") }
         if let blockIO = resources.blockIO { try apply(blockIO) }
-        for limit in resources.hugepageLimits {
-            try files("hugetlb").set(limit, suffix: "limit_in_bytes")
+        // A controller without a hierarchy of its own may be in the v2 one beside them.
+        var beside = Resources()
+        if paths["hugetlb"] == nil, paths[""] != nil {
+            beside.hugepageLimits = resources.hugepageLimits
+        } else {
+            for limit in resources.hugepageLimits { try files("hugetlb").set(limit, suffix: "limit_in_bytes") }
+        }
+        if paths["rdma"] == nil, paths[""] != nil {
+            beside.rdma = resources.rdma
+        } else {
+            for (name, limit) in resources.rdma {
+                try files("rdma").set("rdma.max", limit.line(name), field: "rdma.\(name)")
+            }
+        }
+        if beside != Resources(), let path = paths[""] {
+            let unified = CgroupV2(path: path)
+            unified.enableControllersAbove()
+            try unified.limit(beside)
         }
         if let network = resources.network { try apply(network) }
-        for (name, limit) in resources.rdma {
-            try files("rdma").set("rdma.max", limit.line(name), field: "rdma.\(name)")
-        }
         if let name = resources.unified.keys.min() {
             throw CgroupError("linux.resources.unified.\(name): this machine has cgroup v1 hierarchies")
         }

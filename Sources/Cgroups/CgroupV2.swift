@@ -22,6 +22,15 @@ struct CgroupV2: CgroupDriver {
         }
     }
 
+    /// For a cgroup that is there, in a hierarchy beside those of v1.
+    func enableControllersAbove() {
+        var directory = CgroupLayout.root
+        for part in path.dropFirst(directory.count).split(separator: "/") {
+            enableControllers(in: directory)
+            directory += "/\(part)"
+        }
+    }
+
     /// One at a time, since one that cannot be enabled would stop the rest. What is missing in the end is only an
     /// error if the configuration sets a limit with it.
     private func enableControllers(in directory: String) {

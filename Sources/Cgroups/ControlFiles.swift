@@ -12,7 +12,7 @@ struct ControlFiles {
         do throws(SystemError) {
             try writeControl("\(directory)/\(file)", value)
         } catch {
-            if error.errno == .noSuchFileOrDirectory { throw .missing(controller, for: field) }
+            if error.errno == .noSuchFileOrDirectory { throw .missing(controller, file, for: field) }
             throw CgroupError("linux.resources.\(field): \(error)")
         }
     }
