@@ -146,6 +146,21 @@ extension CgroupSet {
         try driver.limit(change)
     }
 
+    /// Lets a user make cgroups beneath these. v1 knows no safe way of that. The kernel's admin-guide/cgroup-v2,
+    /// "Delegation".
+    package func handOver(to user: UInt32) throws(CgroupError) {
+        guard layout == .v2, let path = paths[""] else { return }
+        let files = (try? readText("/sys/kernel/cgroup/delegate"))?.split(separator: "\n").map(String.init)
+        do throws(SystemError) {
+            for name in ["."] + (files ?? ["cgroup.procs", "cgroup.subtree_control", "cgroup.threads"]) {
+                guard try exists("\(path)/\(name)") else { continue }  // of a controller that is not enabled here
+                try system("change owner of \(path)/\(name)") { chown("\(path)/\(name)", user, gid_t.max) }
+            }
+        } catch {
+            throw CgroupError(error)
+        }
+    }
+
     /// Every process of the container, those in cgroups that it made itself included.
     package func processes() throws(CgroupError) -> [pid_t] { try driver.processes() }
 

@@ -11,6 +11,8 @@ public struct Namespaces: OptionSet, Sendable, Hashable, CustomStringConvertible
     public static let pid = Namespaces(rawValue: UInt32(CLONE_NEWPID))
     public static let network = Namespaces(rawValue: UInt32(CLONE_NEWNET))
 
+    public static let all = Namespaces(files.map(\.kind))
+
     /// The names of the files in /proc/PID/ns.
     public static let files: [(kind: Namespaces, file: String)] = [
         (.user, "user"), (.cgroup, "cgroup"), (.ipc, "ipc"), (.uts, "uts"), (.network, "net"), (.pid, "pid"),

@@ -12,14 +12,7 @@ extension Linux {
                 throw FieldError("linux.\(name)", "unable to restrict sys entries without a private MNT namespace")
             }
         }
-        for (name, mappings) in [("uidMappings", uidMappings), ("gidMappings", gidMappings)] {
-            if !mappings.isEmpty, !has(.user) {
-                throw FieldError("linux.\(name)", "user namespace mappings specified, but no user namespace")
-            }
-            for (index, mapping) in mappings.enumerated() where mapping.size == 0 {
-                throw FieldError("linux.\(name)[\(index)].size", "must be greater than zero")
-            }
-        }
+        try checkMappings()
         try checkTimeOffsets()
         try checkPropagation()
         try checkSysctls()

@@ -12,8 +12,9 @@ extension Spec {
         try checkVersion()
         try process?.check(in: "process.")
         try (linux ?? Linux()).check(of: self)
-        for (index, mount) in mounts.enumerated() where mount.destination.isEmpty {
-            throw FieldError("mounts[\(index)].destination", "empty")
+        for (index, mount) in mounts.enumerated() {
+            if mount.destination.isEmpty { throw FieldError("mounts[\(index)].destination", "empty") }
+            try mount.checkMappings("mounts[\(index)]", of: linux)
         }
         try hooks?.check()
         if annotations[""] != nil { throw FieldError("annotations", "empty name") }

@@ -85,8 +85,32 @@ import Testing
             $0.linux?.gidMappings = [IDMapping(containerID: 0, hostID: 0, size: 1)]
         },
         Case("linux.uidMappings[0].size: must be greater than zero") {
-            $0.linux?.namespaces.append(Namespace(type: .user))
-            $0.linux?.uidMappings = [IDMapping(containerID: 0, hostID: 0, size: 0)]
+            $0.map(users: [IDMapping(containerID: 0, hostID: 0, size: 0)])
+        },
+        Case("linux.gidMappings: user namespace enabled, but no mappings specified") {
+            $0.map(users: [IDMapping(containerID: 0, hostID: 1, size: 1)], groups: [])
+        },
+        Case("linux.uidMappings: the container's id 0 is not mapped") {
+            $0.map(users: [IDMapping(containerID: 1, hostID: 1, size: 1)])
+        },
+        Case("linux.uidMappings[1].containerID: overlaps the ids of mapping 0") {
+            $0.map(users: [
+                IDMapping(containerID: 0, hostID: 1, size: 2), IDMapping(containerID: 1, hostID: 9, size: 1),
+            ])
+        },
+        Case("linux.uidMappings[1].hostID: overlaps the ids of mapping 0") {
+            $0.map(users: [
+                IDMapping(containerID: 0, hostID: 5, size: 2), IDMapping(containerID: 2, hostID: 0, size: 6),
+            ])
+        },
+        Case("linux.uidMappings[0].size: hostID 5 and 4294967295 more exceed 32 bits") {
+            $0.map(users: [IDMapping(containerID: 0, hostID: 5, size: .max)])
+        },
+        Case("linux.uidMappings: the kernel takes at most 340 mappings") {
+            $0.map(users: (0...340).map { IDMapping(containerID: $0, hostID: $0, size: 1) })
+        },
+        Case("mounts[0].gidMappings: missing: both are needed") {
+            $0.mounts[0].uidMappings = [IDMapping(containerID: 0, hostID: 1, size: 1)]
         },
         Case("linux.timeOffsets: specified, but no time namespace") { $0.linux?.timeOffsets = TimeOffsets() },
         Case("linux.timeOffsets.boottime.nanosecs: 1000000000 is not between 0 and 999999999") {
@@ -213,6 +237,14 @@ struct Case: CustomTestStringConvertible, Sendable {
 
 extension Spec {
     fileprivate mutating func without(_ kind: Namespace.Kind) { linux?.namespaces.removeAll { $0.type == kind } }
+
+    fileprivate mutating func map(
+        users: [IDMapping], groups: [IDMapping] = [IDMapping(containerID: 0, hostID: 1, size: 1)]
+    ) {
+        linux?.namespaces.append(Namespace(type: .user))
+        linux?.uidMappings = users
+        linux?.gidMappings = groups
+    }
 
     fileprivate mutating func setRule(_ rule: Syscall, errnoRet: UInt32? = nil) {
         var rule = rule

@@ -12,6 +12,7 @@ package func checkpointContainer(_ container: Container, options: CheckpointOpti
     guard status == .running || status == .paused else {
         throw RuntimeError("Container cannot be checkpointed in \(status.rawValue) state")
     }
+    try refuseUserNamespace(of: try container.store.loadConfiguration(container.id), "checkpoint of \(container.id)")
     let images = try ImageDestination(options.imagePath)
     let work = try WorkDirectory(options.workPath, name: "dump")
     do {
@@ -60,6 +61,13 @@ private func request(
         leaveRunning: options.leaveRunning, externalDescriptors: container.state.externalDescriptors,
         hostMounts: Set(hostMounts.map(\.destination)), hasTerminal: spec.process?.terminal == true,
         options: options.carried, logger: logger)
+}
+
+/// Ids and rights in a user namespace are other than those that the engine deals with.
+func refuseUserNamespace(of spec: Spec, _ what: String) throws(RuntimeError) {
+    if spec.linux?.has(.user) == true {
+        throw RuntimeError("\(what) failed: containers with a user namespace are not supported yet")
+    }
 }
 
 extension Mount {

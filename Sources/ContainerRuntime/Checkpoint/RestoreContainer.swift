@@ -33,6 +33,7 @@ private func restore(
     var request = try CreateRequest(
         id: id, stateRoot: options.stateRoot, bundle: options.bundle, firstProcess: .restored)
     do { try request.spec.validate() } catch { throw RuntimeError("\(error)") }
+    try refuseUserNamespace(of: request.spec, "restore of container \(id)")
     let hasTerminal = request.spec.process?.terminal == true
     try checkConsole(hasTerminal: hasTerminal, socket: options.consoleSocket, detach: options.detach)
     request.consoleSocket = options.consoleSocket

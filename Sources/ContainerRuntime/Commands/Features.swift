@@ -31,7 +31,7 @@ package enum Features {
 
     private static var linux: JSONText {
         .object([
-            ("namespaces", .strings(Supported.namespaces.map(\.rawValue).sorted())),
+            ("namespaces", .strings(Namespace.Kind.allCases.map(\.rawValue).sorted())),
             ("capabilities", .strings(CapabilityNames.all)),
             (
                 "cgroup",
@@ -53,7 +53,7 @@ package enum Features {
                     ("modes", names(MemoryPolicy.Mode.allCases)), ("flags", names(MemoryPolicy.Flag.allCases)),
                 ])
             ),
-            ("mountExtensions", .object([("idmap", enabled(Supported.idMappedMounts))])),
+            ("mountExtensions", .object([("idmap", enabled(true))])),
             ("netDevices", enabled(true)),
         ])
     }

@@ -16,8 +16,7 @@ enum BirthNamespaces {
         }
         if timeNamespace {
             own.append((try openAt(AT_FDCWD, "/proc/self/ns/time", O_RDONLY).release(), .time))
-            try leaveNamespaces(.time)
-            if let clocks { try writeOffsets(clocks) }
+            try newTime(clocks)
         }
         let result: CloneResult
         do {
@@ -32,6 +31,12 @@ enum BirthNamespaces {
             for (descriptor, kind) in own { try joinNamespaces(descriptor, kind) }
             return .parent(pid: pid, pidfd: pidfd)
         }
+    }
+
+    /// The caller's children will be born into a time namespace with these offsets.
+    static func newTime(_ clocks: ClockOffsets?) throws(SystemError) {
+        try leaveNamespaces(.time)
+        if let clocks { try writeOffsets(clocks) }
     }
 
     /// proc_pid_timens_offsets(5): only before the namespace has its first process.

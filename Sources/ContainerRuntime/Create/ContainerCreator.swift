@@ -38,11 +38,7 @@ struct ContainerCreator {
             throw RuntimeError("invalid rootfs: \(error)")
         }
         let linux = request.spec.linux
-        let namespaces = try NamespacePlan(linux?.namespaces ?? [])
-        for kind in linux?.namespaces.map(\.type) ?? [] where !Supported.namespaces.contains(kind) {
-            throw RuntimeError("\(kind) namespaces are not supported yet")
-        }
-        self.namespaces = namespaces
+        namespaces = try NamespacePlan(linux?.namespaces ?? [])
         if linux?.intelRdt != nil, !Supported.intelRdt {
             throw RuntimeError("linux.intelRdt: Intel RDT is not enabled: this machine has no /sys/fs/resctrl")
         }
@@ -90,25 +86,28 @@ struct ContainerCreator {
         // v1 takes all devices away before it gives some back, so nobody may be in the cgroup yet.
         if cgroups.layout == .v1 { try applyLimits() }
         let entry = try CgroupEntry(cgroups)
-        let result = try launching { () throws(SystemError) in
-            try BirthNamespaces.clone(
-                CloneRequest(namespaces: namespaces.created, cgroup: entry.unified, pid: request.pid),
-                pidNamespace: namespaces.pidNamespace,
-                timeNamespace: namespaces.createsTime || request.clockOffsets != nil, clocks: request.clockOffsets)
-        }
+        let maps = try IDMappedMount.prepare(request.spec)
+        let server = try namespaces.hasUser ? MountSources.Server() : nil
+        let result = try clone(entry, channel, theirs)
         switch consume result {
         case .child:
             ContainerInit(
                 request: request, namespaces: namespaces, cgroups: cgroups, entry: entry,
                 channel: InitChannel(OwnedDescriptor(theirs), isConfined: true), setup: setup,
                 console: console?.console, door: door,
-                hookRunner: HookRunner(state, creating: getpid()), directory: directory
+                hookRunner: HookRunner(state, creating: getpid()),
+                sources: server?.client() ?? .own, maps: maps, directory: directory
             ).run()
         case .parent(let pid, let pidfd):
             close(theirs)
             if let door { close(door.raw) }
             Trace.note("process \(pid) is made, with new namespaces (\(namespaces.created))")
             do throws(RuntimeError) {
+                // Not before: who is nobody to the host could not be born in a cgroup that is somebody else's.
+                if let owner = cgroupOwner {
+                    try grouping { () throws(CgroupError) in try cgroups.handOver(to: owner) }
+                }
+                try launching { () throws(SystemError) in try server?.start(in: pidfd, closing: channel.socket.raw) }
                 // The first process makes its mounts meanwhile.
                 if namespaces.createsNetwork {
                     try NetworkBirth.send(to: channel, heldAt: state.netNamespace)
@@ -130,6 +129,35 @@ struct ContainerCreator {
                 throw error
             }
         }
+    }
+
+    private func clone(
+        _ entry: CgroupEntry, _ channel: borrowing InitChannel, _ theirs: CInt
+    ) throws(RuntimeError) -> CloneResult {
+        var clone = CloneRequest(namespaces: namespaces.created, cgroup: entry.unified, pid: request.pid)
+        if namespaces.hasUser {
+            clone.siblingOfCaller = true
+            return try UserNamespaceBirth(
+                namespaces: namespaces, maps: IDMaps(request.spec.linux), request: clone,
+                clocks: request.clockOffsets, theirs: theirs
+            ).clone(channel)
+        }
+        return try launching { () throws(SystemError) in
+            try BirthNamespaces.clone(
+                clone, pidNamespace: namespaces.pidNamespace,
+                timeNamespace: namespaces.createsTime || request.clockOffsets != nil, clocks: request.clockOffsets)
+        }
+    }
+
+    /// Whom the container's cgroup on v2 is given to: the program's user, if the container gets a cgroup namespace of its
+    /// own and may write in there. runtime-spec config-linux.md, "Cgroup ownership".
+    private var cgroupOwner: UInt32? {
+        guard namespaces.createsCgroup, let linux = request.spec.linux,
+            let mount = request.spec.mounts.last(where: { RootMounts.clean($0.destination) == "/sys/fs/cgroup" }),
+            mount.source == "cgroup", !mount.options.contains("ro")
+        else { return nil }
+        let user = request.spec.process?.user.uid ?? 0
+        return namespaces.hasUser ? linux.uidMappings.hostID(of: user) : user
     }
 
     /// Takes back what was made for a container that did not come to be. Its hooks of the stop take back theirs.
@@ -169,6 +197,7 @@ struct ContainerCreator {
             switch try channel.receive() {
             case .ready:
                 return Trace.note("process \(pid) is set up and waits")
+            case .limits: try setup?.raiseLimits(of: pid, channel)
             case .mounted:
                 let due = (request.spec.hooks?.prestart ?? []) + (request.spec.hooks?.createRuntime ?? [])
                 Trace.note("mounts are made; \(due.count) prestart and createRuntime hook(s)")

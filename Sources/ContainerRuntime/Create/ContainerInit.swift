@@ -17,6 +17,9 @@ struct ContainerInit: ~Copyable {
     /// Where `start` is waited for, if this is not to go on by itself.
     let door: StartSocket?
     let hookRunner: HookRunner
+    let sources: MountSources
+    /// For each of the configuration's mounts.
+    let maps: [IDMappedMount?]
     /// Kept, not used: letting it go would release the lock that the runtime holds.
     let directory: ContainerDirectory
 
@@ -32,12 +35,14 @@ struct ContainerInit: ~Copyable {
 
     private func setUp() throws(RuntimeError) {
         CallingProcess.setName("stasis:mounts")
+        if namespaces.hasUser { try channel.expect(.proceed, orDied: "the runtime is gone") }
         try launching { () throws(SystemError) in
             try CallingProcess.setDumpable(false)
             try entry.join()
             // A cgroup namespace begins where its maker stands, so it is made here.
             if namespaces.createsCgroup { try leaveNamespaces(.cgroup) }
-            try namespaces.join()
+            try namespaces.join(namespaces.hasUser ? .mount : .all)
+            if namespaces.hasUser { try becomeRootOfNamespace() }
             try system("setsid") { setsid() }
             umask(0)
             if namespaces.created.contains(.network) { try NetworkInterface("lo").bringUp() }
@@ -52,17 +57,19 @@ struct ContainerInit: ~Copyable {
 
     private func enterRoot() throws(RuntimeError) {
         let root = try RootFilesystem(
-            request, cgroupView: cgroupView, isUserNamespace: namespaces.listed.contains(.user))
+            request, cgroupView: cgroupView, sources: sources, isUserNamespace: namespaces.hasUser)
         var awaitsNetwork = namespaces.createsNetwork
-        for mount in request.spec.mounts + (request.notifySocket.map { [$0.mount] } ?? []) {
+        for (mount, map) in zip(request.spec.mounts, maps) {
             if awaitsNetwork, mount.looksAtNetwork {
                 try NetworkBirth.join(from: channel)
                 awaitsNetwork = false
             }
-            try root.mounts.add(mount)
+            try root.mounts.add(mount, map: map)
         }
+        if let mount = request.notifySocket?.mount { try root.mounts.add(mount) }
         if awaitsNetwork { try NetworkBirth.join(from: channel) }
         try root.makeDevices()
+        sources.close()
         if let hooks = request.spec.hooks, !(hooks.prestart + hooks.createRuntime).isEmpty {
             try channel.send(.mounted)
             try channel.expect(.proceed, orDied: "the runtime is gone")
@@ -135,7 +142,7 @@ struct ContainerInit: ~Copyable {
     }
 
     private func becomeCommand(_ setup: ProcessSetup) throws(RuntimeError) {
-        try setup.prepare()
+        try setup.prepare(channel)
         try setup.confine(channel)
         let program = try setup.findProgram()
         let environment = setup.completedEnvironment()

@@ -11,14 +11,14 @@ struct DeviceNodes {
 
     var devices: [Device]
     /// mknod(2) is refused in a user namespace: the host's devices are bound instead.
-    var binds = false
+    private let sources: MountSources?
 
-    init(configured: [Device], binds: Bool) {
+    init(configured: [Device], boundFrom sources: MountSources?) {
         let known = configured.map { RootMounts.clean($0.path) }
         let missing = Self.standard.filter { !known.contains($0.path) }
         devices = missing.map { Device(type: "c", path: $0.path, major: $0.major, minor: $0.minor, fileMode: 0o666) }
         devices += configured
-        self.binds = binds
+        self.sources = sources
     }
 
     func make(in root: borrowing ContainerRoot) throws(RuntimeError) {
@@ -31,8 +31,8 @@ struct DeviceNodes {
     }
 
     private func make(_ device: Device, in root: borrowing ContainerRoot) throws(SystemError) {
-        if binds {
-            let source = try cloneMount(at: AT_FDCWD, device.path)
+        if let sources, device.type != "p" {
+            let source = try sources.tree(device.path)
             let target = try root.makeFile(device.path)
             return try attachMount(source.raw, to: target.raw, name: device.path)
         }

@@ -73,7 +73,8 @@ extension Container {
                 if let socket = request.pidfdSocket { try pidfd.hand(to: socket, as: "setns") }
                 try channel.send(.proceed)
                 try channel.follow(
-                    pidfd, pid: pid, SeccompListener(configuration.linux?.seccomp, HookRunner.state(state, .running)))
+                    pidfd, pid: pid, SeccompListener(configuration.linux?.seccomp, HookRunner.state(state, .running)),
+                    setup)
                 let terminal = try launching { () throws(SystemError) in try console?.receiveTerminal() ?? nil }
                 if let pidFile = request.pidFile { try writePidFile(pidFile, pid) }
                 if request.detach { return 0 }

@@ -35,10 +35,11 @@ struct ExecInit: ~Copyable {
         }
         try launching { () throws(SystemError) in
             if !namespaces.isEmpty { try joinNamespaces(target, namespaces) }
+            if namespaces.contains(.user) { try becomeRootOfNamespace() }
             try console?.open(asDeviceConsole: false)
         }
         try channel.expect(.proceed, orDied: "the runtime is gone")
-        try setup.prepare()
+        try setup.prepare(channel)
         try setup.confine(channel)
         let program = try setup.findProgram()
         let environment = setup.completedEnvironment()

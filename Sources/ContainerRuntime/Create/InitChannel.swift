@@ -8,6 +8,12 @@ enum InitMessage: Equatable {
     case proceed
     /// Runtime: the descriptor with this message is the network namespace to join.
     case network
+    /// Process in between: its user namespace is there and has no ids yet.
+    case unmapped
+    /// Process in between: the first process is there, under this id.
+    case born(pid_t)
+    /// Process: it may not set the limits itself that config.json wants.
+    case limits
     /// Process: everything is done that may fail before the program starts.
     case ready
     /// Process: the seccomp listener is its descriptor of this number.
@@ -24,6 +30,9 @@ enum InitMessage: Equatable {
         case UInt8(ascii: "m"): self = .mounted
         case UInt8(ascii: "g"): self = .proceed
         case UInt8(ascii: "n"): self = .network
+        case UInt8(ascii: "u"): self = .unmapped
+        case UInt8(ascii: "b"): self = .born(pid_t(text) ?? -1)
+        case UInt8(ascii: "i"): self = .limits
         case UInt8(ascii: "r"): self = .ready
         case UInt8(ascii: "l"): self = .seccompListener(CInt(text) ?? -1)
         case UInt8(ascii: "f"): self = .failed(text)
@@ -36,6 +45,9 @@ enum InitMessage: Equatable {
         case .mounted: Array("m".utf8)
         case .proceed: Array("g".utf8)
         case .network: Array("n".utf8)
+        case .unmapped: Array("u".utf8)
+        case .born(let pid): Array("b\(pid)".utf8)
+        case .limits: Array("i".utf8)
         case .ready: Array("r".utf8)
         case .seccompListener(let number), .receivedListener(let number): Array("l\(number)".utf8)
         case .failed(let text): Array("f\(text)".utf8.prefix(InitChannel.longest))
@@ -80,12 +92,13 @@ struct InitChannel: ~Copyable {
 
     /// Returns when the process at the other end has become its program.
     func follow(
-        _ process: borrowing Pidfd, pid: pid_t, _ listener: SeccompListener
+        _ process: borrowing Pidfd, pid: pid_t, _ listener: SeccompListener, _ setup: ProcessSetup? = nil
     ) throws(RuntimeError) {
         while true {
             switch try receive() {
             case nil: return
             case .failed(let text): throw RuntimeError("unable to start container process: \(text)")
+            case .limits: try setup?.raiseLimits(of: pid, self)
             case .seccompListener(let number):
                 try listener.hand(try listener.fetch(number, from: process), pid: pid)
                 try send(.proceed)

@@ -21,7 +21,6 @@ struct MountOptions: Equatable {
     /// What the file system is asked for.
     var parameters: [Parameter] = []
     var copiesUp = false
-    var idMapped = false
 
     var isReadOnly: Bool { attributes.set.contains(.readOnly) }
 
@@ -46,7 +45,7 @@ struct MountOptions: Equatable {
         case .bind: isBind = true
         case .rbind: (isBind, isRecursiveBind) = (true, true)
         case .tmpcopyup: copiesUp = true
-        case .idmap, .ridmap: idMapped = true
+        case .idmap, .ridmap: break  // see IDMappedMount
         case nil where Self.ignored.contains(option) || option.isEmpty: break
         case nil:
             let parts = option.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
@@ -82,10 +81,10 @@ struct MountOptions: Equatable {
 
     /// Every option that is honoured whatever the file system is.
     static var names: [String] {
-        let keywords = Keyword.allCases.filter { Supported.idMappedMounts || $0 != .idmap && $0 != .ridmap }
         let recursive = [Array(attributeOptions.keys), Array(propagations.keys)].joined()
         let harmless = ignored.subtracting(["copy-symlink"])
-        return (keywords.map(\.rawValue) + harmless + passedOn + recursive + recursive.map { "r" + $0 }).sorted()
+        let keywords = Keyword.allCases.map(\.rawValue)
+        return (keywords + harmless + passedOn + recursive + recursive.map { "r" + $0 }).sorted()
     }
 
     private static let attributeOptions: [String: MountAttributeChange] = [

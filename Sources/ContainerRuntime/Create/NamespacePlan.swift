@@ -3,7 +3,7 @@ import OCISpec
 
 /// Which namespaces of a container are made, which are joined, and by whom.
 struct NamespacePlan: Sendable {
-    /// Made together with the first process.
+    /// Made together with the first process. A user namespace is made before: see ``UserNamespaceBirth``.
     let created: Namespaces
     /// All that config.json lists, new or joined.
     let listed: Namespaces
@@ -11,16 +11,19 @@ struct NamespacePlan: Sendable {
     let createsCgroup: Bool
     /// What the first process joins, as a descriptor each, in the order that rights demand.
     private var joins: [CInt: Namespaces] = [:]
-    /// The pid namespace to be born in.
+    /// The pid namespace to be born in, where the runtime itself has to choose it.
     let pidNamespace: CInt?
     let createsTime: Bool
     /// Made by the runtime while the first process makes its mounts; see ``NetworkBirth``.
     let createsNetwork: Bool
+    let createsUser: Bool
+    var hasUser: Bool { listed.contains(.user) }
 
     init(_ namespaces: [Namespace]) throws(RuntimeError) {
         var created: Namespaces = []
         var listed: Namespaces = []
         var pid: CInt?
+        let hasUser = namespaces.contains { $0.type == .user }
         for namespace in namespaces {
             let kind = namespace.type.kind
             if listed.contains(kind) {
@@ -41,25 +44,26 @@ struct NamespacePlan: Sendable {
             }
             // These stay open until the command ends: one namespace plan is made per command.
             let raw = descriptor.release()
-            if kind == .pid { pid = raw } else { joins[raw] = kind }
+            if kind == .pid && !hasUser { pid = raw } else { joins[raw] = kind }
         }
         guard listed.contains(.mount) else {
             throw RuntimeError("linux.namespaces: a container needs a mount namespace")
         }
         createsCgroup = created.contains(.cgroup)
         createsTime = created.contains(.time)
+        createsUser = created.contains(.user)
         // From a user namespace of its own, the first process could not join one that belongs to the runtime's.
         createsNetwork = created.contains(.network) && !listed.contains(.user)
         if createsNetwork { created.remove(.network) }
-        self.created = created.subtracting([.cgroup, .time])
+        self.created = created.subtracting([.cgroup, .time, .user])
         self.listed = listed
         pidNamespace = pid
     }
 
-    /// The first process joins what was listed with a path; the user namespace first, the mount namespace last.
-    func join() throws(SystemError) {
+    /// Joins those of `kinds` that were listed with a path, the mount namespace last.
+    func join(_ kinds: Namespaces) throws(SystemError) {
         if joins.isEmpty { return }
-        for (kind, _) in Namespaces.files {
+        for (kind, _) in Namespaces.files where kinds.contains(kind) {
             for (descriptor, joined) in joins where joined == kind { try joinNamespaces(descriptor, kind) }
         }
     }
@@ -68,6 +72,18 @@ struct NamespacePlan: Sendable {
     static func isOwn(_ descriptor: CInt, _ name: String) throws(SystemError) -> Bool {
         let (given, own) = (try status(of: descriptor), try status("/proc/self/ns/\(name)"))
         return given.st_ino == own.st_ino && given.st_dev == own.st_dev
+    }
+
+    /// The same for those that the caller has the right to join, which it says.
+    func joinPermitted(_ kinds: Namespaces) throws(SystemError) -> Namespaces {
+        var done: Namespaces = []
+        for (kind, _) in Namespaces.files where kinds.contains(kind) {
+            do throws(SystemError) {
+                try join(kind)
+                done.insert(kind)
+            } catch  where error.errno == .notPermitted {}
+        }
+        return done
     }
 
     private static func open(_ path: String) throws(SystemError) -> OwnedDescriptor {

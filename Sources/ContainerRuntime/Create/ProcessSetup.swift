@@ -12,6 +12,7 @@ struct ProcessSetup: Sendable {
     var lastCapability: CInt
     var environment: [String]
     let placement: ProcessPlacement
+    let hasUserNamespace: Bool
 
     init(
         _ process: Process, in linux: Linux?, filter: SeccompFilter?, keyring: String?, preservedDescriptors: Int32,
@@ -35,27 +36,62 @@ struct ProcessSetup: Sendable {
         self.preservedDescriptors = preservedDescriptors
         environment = process.env + extraEnvironment
         lastCapability = CapabilityNames.last
-        let available = try launching { () throws(SystemError) in try CapabilitySets.current() }
-        capabilities = CapabilitySets(process.capabilities, available: available.permitted)
-        let ignored = CapabilityNames.missing(process.capabilities, in: available.permitted)
+        hasUserNamespace = linux?.has(.user) ?? false
+        try Self.checkMapped(process.user, linux)
+        // Who enters a user namespace has every capability in there.
+        let available =
+            hasUserNamespace
+            ? UInt64.max >> (63 - UInt64(lastCapability))
+            : try launching { () throws(SystemError) in try CapabilitySets.current().permitted }
+        capabilities = CapabilitySets(process.capabilities, available: available)
+        let ignored = CapabilityNames.missing(process.capabilities, in: available)
         if !ignored.isEmpty {
             Warnings.add("ignoring unknown or unavailable capabilities: [\(ignored.joined(separator: " "))]")
         }
     }
 
+    private static func checkMapped(_ user: User, _ linux: Linux?) throws(RuntimeError) {
+        guard let linux, linux.has(.user), !linux.uidMappings.isEmpty else { return }
+        if linux.uidMappings.hostID(of: user.uid) == nil {
+            throw RuntimeError("process.user.uid: cannot set uid to unmapped user in user namespace: \(user.uid)")
+        }
+        for group in [user.gid] + user.additionalGids where linux.gidMappings.hostID(of: group) == nil {
+            throw RuntimeError("process.user: cannot set gid to unmapped group in user namespace: \(group)")
+        }
+    }
+
     /// Limits, priorities and session: what needs the runtime's privileges but not its view of the host.
-    func prepare() throws(RuntimeError) {
-        for limit in process.rlimits {
-            guard let resource = ResourceLimit.resources[limit.type] else { continue }
-            try launching("error setting rlimits for ready process: process.rlimits: \(limit.type)") {
-                () throws(SystemError) in
-                try ResourceLimit(resource: resource, soft: limit.soft, hard: limit.hard).apply()
-            }
+    func prepare(_ channel: borrowing InitChannel) throws(RuntimeError) {
+        do throws(SystemError) {
+            try applyLimits(to: 0)
+        } catch  where error.errno == .notPermitted && hasUserNamespace {
+            // No right in here counts for hard limits.
+            try channel.send(.limits)
+            try channel.expect(.proceed, orDied: "the runtime is gone")
+        } catch {
+            throw RuntimeError("error setting rlimits for ready process: \(error)")
         }
         try placement.apply()
         if let keyring {
             try launching { () throws(SystemError) in try joinSessionKeyring(keyring) }
         }
+    }
+
+    func applyLimits(to pid: pid_t) throws(SystemError) {
+        for limit in process.rlimits {
+            guard let resource = ResourceLimit.resources[limit.type] else { continue }
+            do throws(SystemError) {
+                try ResourceLimit(resource: resource, soft: limit.soft, hard: limit.hard).apply(to: pid)
+            } catch {
+                throw SystemError(error.errno, "process.rlimits: \(limit.type): \(error.attempt)")
+            }
+        }
+    }
+
+    /// For the process in ``prepare(_:)``, by the runtime.
+    func raiseLimits(of pid: pid_t, _ channel: borrowing InitChannel) throws(RuntimeError) {
+        try launching("error setting rlimits for ready process") { () throws(SystemError) in try applyLimits(to: pid) }
+        try channel.send(.proceed)
     }
 
     /// Gives up the runtime's privileges for the process's own.
@@ -70,9 +106,10 @@ struct ProcessSetup: Sendable {
             try capabilities.dropBounding(last: lastCapability)
             try CallingProcess.setKeepCapabilities(true)
             let entered = chdir(process.cwd) == 0
-            try Credentials(
-                user: process.user.uid, group: process.user.gid, additionalGroups: process.user.additionalGids
-            ).apply()
+            var credentials = Credentials(
+                user: process.user.uid, group: process.user.gid, additionalGroups: process.user.additionalGids)
+            credentials.mayKeepGroups = hasUserNamespace
+            try credentials.apply()
             // A directory on a file system that distrusts root opens only for the user.
             if !entered {
                 try system("chdir to cwd (\(process.cwd.quoted)) set in config.json failed") { chdir(process.cwd) }

@@ -8,25 +8,29 @@ final class RootFilesystem {
     var mounts: RootMounts
 
     /// Makes the rootfs a mount of its own, in a mount namespace whose changes do not reach the host.
-    init(_ request: CreateRequest, cgroupView: CgroupView, isUserNamespace: Bool) throws(RuntimeError) {
+    init(
+        _ request: CreateRequest, cgroupView: CgroupView, sources: MountSources, isUserNamespace: Bool
+    ) throws(RuntimeError) {
         self.request = request
         self.isUserNamespace = isUserNamespace
         let path = request.rootPath
         var shared: [(Mount, CInt)] = []
         let root = try launching("prepare rootfs") { () throws(SystemError) in
             let asked = Self.propagation(request.spec.linux?.rootfsPropagation)
-            if asked == .shared { shared = try RootMounts.sharedSources(request) }
+            if asked == .shared { shared = try RootMounts.shared(by: request, from: sources) }
             // A shared mount here would carry the container's mounts to the host; it becomes shared inside, at the end.
             let kind: MountPropagation = asked == .private ? .private : .slave
             try changeMount(AT_FDCWD, MountAttributeChange(propagation: kind), at: "/", recursive: true)
-            let mount = try cloneMount(at: AT_FDCWD, path, recursive: true)
+            let mount = try sources.tree(path, recursive: true)
             try changeMount(mount.raw, MountAttributeChange(propagation: .private), recursive: false)
-            let place = try openAt(AT_FDCWD, path, CLINUX_O_PATH | O_DIRECTORY)
+            let place = try sources.place(path)
             // pivot_root refuses a parent that is shared, and mounts below a slave would still get host events.
             try attachMount(mount.raw, to: place.raw, name: path)
             return ContainerRoot(try openAt(mount.raw, ".", CLINUX_O_PATH | O_DIRECTORY))
         }
-        mounts = RootMounts(root: root, bundle: request.bundle, cgroups: cgroupView, shared: shared)
+        mounts = RootMounts(
+            root: root, bundle: request.bundle, cgroups: cgroupView, sources: sources, isUserNamespace: isUserNamespace,
+            shared: shared)
     }
 
     func makeDevices() throws(RuntimeError) {
@@ -35,8 +39,9 @@ final class RootFilesystem {
             RootMounts.clean($0.destination) == "/dev" && ($0.type == "bind" || MountOptions($0.options).isBind)
         }
         if !isBound {
-            try DeviceNodes(configured: request.spec.linux?.devices ?? [], binds: isUserNamespace)
-                .make(in: mounts.root)
+            try DeviceNodes(
+                configured: request.spec.linux?.devices ?? [], boundFrom: isUserNamespace ? mounts.sources : nil
+            ).make(in: mounts.root)
         }
         try launching("seal mounts") { () throws(SystemError) in try mounts.seal() }
     }

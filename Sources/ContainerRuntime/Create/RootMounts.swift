@@ -9,32 +9,43 @@ struct RootMounts: ~Copyable {
     let root: ContainerRoot
     let bundle: String
     let cgroups: CgroupView
+    let sources: MountSources
+    private let isUserNamespace: Bool
     /// Binds that share mount events with the host, taken while its mounts were shared; open until the exec.
     private var shared: [(Mount, CInt)]
     private var lateReadOnly: [String] = []
 
-    init(root: consuming ContainerRoot, bundle: String, cgroups: CgroupView, shared: [(Mount, CInt)]) {
+    init(
+        root: consuming ContainerRoot, bundle: String, cgroups: CgroupView, sources: MountSources,
+        isUserNamespace: Bool,
+        shared: [(Mount, CInt)]
+    ) {
         self.root = root
         self.bundle = bundle
         self.cgroups = cgroups
+        self.sources = sources
+        self.isUserNamespace = isUserNamespace
         self.shared = shared
     }
 
     /// What is bound with `shared` from the host, for a container whose `rootfsPropagation` is that, too.
-    static func sharedSources(_ request: CreateRequest) throws(SystemError) -> [(Mount, CInt)] {
-        var sources: [(Mount, CInt)] = []
+    static func shared(
+        by request: CreateRequest, from sources: MountSources
+    ) throws(SystemError) -> [(Mount, CInt)] {
+        var shared: [(Mount, CInt)] = []
         for mount in request.spec.mounts {
             let options = MountOptions(mount.options)
             guard options.isBind || mount.type == "bind", options.propagation.contains(where: { $0.kind == .shared })
             else { continue }
-            sources.append((mount, try cloneSource(of: mount, options, bundle: request.bundle).release()))
+            let source = try cloneSource(of: mount, options, bundle: request.bundle, from: sources)
+            shared.append((mount, source.release()))
         }
-        return sources
+        return shared
     }
 
-    mutating func add(_ mount: Mount) throws(RuntimeError) {
+    mutating func add(_ mount: Mount, map: IDMappedMount? = nil) throws(RuntimeError) {
         do {
-            try attach(mount)
+            try attach(mount, map)
         } catch {
             let what = (mount.source ?? mount.type ?? "").quoted
             throw RuntimeError("error mounting \(what) to rootfs at \(mount.destination.quoted): \(error)")
@@ -49,12 +60,9 @@ struct RootMounts: ~Copyable {
         }
     }
 
-    private mutating func attach(_ mount: Mount) throws(SystemError) {
+    private mutating func attach(_ mount: Mount, _ map: IDMappedMount?) throws(SystemError) {
         var options = MountOptions(mount.options)
-        if options.idMapped || !mount.uidMappings.isEmpty, !Supported.idMappedMounts {
-            throw SystemError(.notSupported, "id-mapped mounts")
-        }
-        if options.isBind || mount.type == "bind" { return try attachBind(mount, options) }
+        if options.isBind || mount.type == "bind" { return try attachBind(mount, options, map) }
         switch mount.type {
         case "cgroup", "cgroup2": return try attachCgroups(mount, options)
         case "proc", "sysfs":
@@ -97,35 +105,36 @@ struct RootMounts: ~Copyable {
         return try context.mount(options.attributes.set)
     }
 
-    private mutating func attachBind(_ mount: Mount, _ options: MountOptions) throws(SystemError) {
+    private mutating func attachBind(
+        _ mount: Mount, _ options: MountOptions, _ map: IDMappedMount?
+    ) throws(SystemError) {
         let made =
             if let place = shared.firstIndex(where: { $0.0 == mount }) {
                 OwnedDescriptor(shared.remove(at: place).1)
             } else {
-                try Self.cloneSource(of: mount, options, bundle: bundle)
+                try Self.cloneSource(of: mount, options, bundle: bundle, from: sources, map)
             }
         let isDirectory = try status(of: made.raw).isDirectory
         let target = isDirectory ? try root.makeDirectory(mount.destination) : try root.makeFile(mount.destination)
-        if !options.attributes.isEmpty { try changeMount(made.raw, options.attributes) }
+        try change(made, options.attributes)
         try finish(made, target, mount, options)
     }
 
     private static func cloneSource(
-        of mount: Mount, _ options: MountOptions, bundle: String
+        of mount: Mount, _ options: MountOptions, bundle: String, from sources: MountSources,
+        _ map: IDMappedMount? = nil
     ) throws(SystemError) -> OwnedDescriptor {
         guard let source = mount.source, !source.isEmpty else {
             throw SystemError(.invalidArgument, "bind without source")
         }
         let path = source.hasPrefix("/") ? source : "\(bundle)/\(source)"
-        return try cloneMount(at: AT_FDCWD, path, recursive: options.isRecursiveBind)
+        return try sources.tree(path, recursive: options.isRecursiveBind, map: map)
     }
 
     private func finish(
         _ made: borrowing OwnedDescriptor, _ target: borrowing OwnedDescriptor, _ mount: Mount, _ options: MountOptions
     ) throws(SystemError) {
-        if !options.recursiveAttributes.isEmpty {
-            try changeMount(made.raw, options.recursiveAttributes, recursive: true)
-        }
+        try change(made, options.recursiveAttributes, recursive: true)
         try attachMount(made.raw, to: target.raw, name: mount.destination)
         // A mount takes its propagation from where it is attached, so what was asked for comes last.
         for propagation in options.propagation {
@@ -134,12 +143,27 @@ struct RootMounts: ~Copyable {
         }
     }
 
+    /// In a user namespace attributes of the host's mounts are locked: what they forbid stays forbidden, whatever the
+    /// configuration allows. mount_namespaces(7).
+    private func change(
+        _ mount: borrowing OwnedDescriptor, _ change: MountAttributeChange, recursive: Bool = false
+    ) throws(SystemError) {
+        if change.isEmpty { return }
+        do throws(SystemError) {
+            try changeMount(mount.raw, change, recursive: recursive)
+        } catch  where isUserNamespace && error.errno == .notPermitted {
+            var stricter = MountAttributeChange(set: change.set)
+            stricter.set.subtract([.accessTimeMask, .noDirectoryAccessTime])
+            try changeMount(mount.raw, stricter, recursive: recursive)
+        }
+    }
+
     private func attachCgroups(_ mount: Mount, _ options: MountOptions) throws(SystemError) {
         let target = try root.makeDirectory(mount.destination)
         switch cgroups {
         case .unified(let path, let hasNamespace):
             let made = hasNamespace ? try makeUnified(options) : try cloneMount(at: AT_FDCWD, path)
-            if !hasNamespace { try changeMount(made.raw, options.attributes) }
+            if !hasNamespace { try change(made, options.attributes) }
             try finish(made, target, mount, options)
         case .hierarchies(let hierarchies, let hasNamespace):
             let context = try FilesystemContext("tmpfs")
@@ -151,7 +175,7 @@ struct RootMounts: ~Copyable {
             for hierarchy in hierarchies {
                 let below = try place.makeDirectory(hierarchy.name)
                 let made = hasNamespace ? try hierarchy.mount(options) : try cloneMount(at: AT_FDCWD, hierarchy.path)
-                if !hasNamespace { try changeMount(made.raw, options.attributes) }
+                if !hasNamespace { try change(made, options.attributes) }
                 try attachMount(made.raw, to: below.raw, name: "\(mount.destination)/\(hierarchy.name)")
             }
             for hierarchy in hierarchies {
