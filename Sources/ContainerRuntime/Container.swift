@@ -35,6 +35,8 @@ package struct Container: Sendable {
         return stat.startTime == state.initStartTime && !stat.isDead
     }
 
-    /// The socket goes when the container is started.
-    private var awaitsStart: Bool { (try? LinuxSystem.status(store.startSocketPath(id))) != nil }
+    /// The socket goes when the container is started. Of a `start` that was killed it stays, and nobody listens there.
+    private var awaitsStart: Bool {
+        (try? LinuxSystem.status(store.startSocketPath(id))) != nil && StartSocket.isOpen(in: store.path(id))
+    }
 }

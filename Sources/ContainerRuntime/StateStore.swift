@@ -52,10 +52,30 @@ package struct StateStore: Sendable {
 
     /// The container's directory, once no other command is changing it.
     package func lock(_ id: String) throws(RuntimeError) -> ContainerDirectory {
+        try lock(id) { raw throws(SystemError) in
+            try system("lock \(path(id))") { flock(raw, LOCK_EX) }
+        }
+    }
+
+    /// The same; nil if another command has not done with it after so many seconds.
+    package func lock(_ id: String, within seconds: Int) throws(RuntimeError) -> ContainerDirectory? {
+        var isLocked = false
+        let directory = try lock(id) { raw throws(SystemError) in
+            for round in 0...seconds * 100 where !isLocked {
+                if round > 0 { usleep(10_000) }
+                isLocked = flock(raw, LOCK_EX | LOCK_NB) == 0
+            }
+        }
+        return isLocked ? consume directory : nil
+    }
+
+    private func lock(
+        _ id: String, by take: (CInt) throws(SystemError) -> Void
+    ) throws(RuntimeError) -> ContainerDirectory {
         try Self.validate(id)
         do throws(SystemError) {
             let directory = try openAt(AT_FDCWD, path(id), O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
-            try system("lock \(path(id))") { flock(directory.raw, LOCK_EX) }
+            try take(directory.raw)
             // Whoever held the lock may have removed the container, and someone may have made it anew.
             let held = try status(of: directory.raw)
             let named = try status(path(id))

@@ -23,6 +23,18 @@ public enum CallingProcess {
         try system("set parent death signal") { clinux_prctl(PR_SET_PDEATHSIG, UInt(signal), 0, 0, 0) }
     }
 
+    /// As the kernel has it: `(unreachable)/…` for a directory that is not beneath the root. The C library would walk
+    /// up from there and could meet the root's inode on another mount. getcwd(2).
+    public static func workingDirectory() throws(SystemError) -> String {
+        var buffer = [UInt8](repeating: 0, count: Int(PATH_MAX))
+        let count = try system("get working directory") {
+            buffer.withUnsafeMutableBytes {
+                clinux_syscall(Int(SYS_getcwd), Int(bitPattern: $0.baseAddress), $0.count, 0, 0, 0, 0)
+            }
+        }
+        return String(decoding: buffer[..<max(count - 1, 0)], as: UTF8.self)
+    }
+
     /// The name that ps shows.
     public static func setName(_ name: String) {
         _ = name.withCString { clinux_prctl(PR_SET_NAME, UInt(bitPattern: $0), 0, 0, 0) }
@@ -31,6 +43,16 @@ public enum CallingProcess {
     /// Every descriptor from `first` on will be closed by the next exec. close_range(2), CLOSE_RANGE_CLOEXEC: 5.11.
     public static func closeOnExec(from first: CInt) throws(SystemError) {
         try systemCall("mark descriptors close-on-exec", Int(CLINUX_SYS_close_range), Int(first), Int(UInt32.max), 4)
+    }
+
+    /// Closes every descriptor from `first` on that is not in `kept`.
+    public static func closeAll(from first: CInt, but kept: [CInt]) throws(SystemError) {
+        var next = first
+        for descriptor in kept.sorted() where descriptor >= next {
+            try closeRange(next, descriptor - 1)
+            next = descriptor + 1
+        }
+        try closeRange(next)
     }
 
     /// Closes the descriptors from `first` to `last`. close_range(2), kernel 5.9.

@@ -109,10 +109,8 @@ enum ThreadState {
         }
     }
 
-    /// A change of credentials clears it, so it comes after them.
+    /// A change of credentials clears it, so it comes after them. The first process has one until here.
     static func recreateDeathSignal(_ entry: ThreadCoreEntry, in program: inout Program) {
-        if entry.pdeathSig != 0 {
-            program.call("prctl PR_SET_PDEATHSIG", Int(SYS_prctl), [1, UInt64(entry.pdeathSig), 0, 0, 0])
-        }
+        program.call("prctl PR_SET_PDEATHSIG", Int(SYS_prctl), [1, UInt64(entry.pdeathSig), 0, 0, 0])
     }
 }

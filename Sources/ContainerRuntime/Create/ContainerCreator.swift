@@ -31,9 +31,9 @@ struct ContainerCreator {
         // Claimed for certain later; but of all that is wrong with a second container of this id, this is to be said.
         if (try? status(store.path(request.id))) != nil { throw .alreadyExists }
         do throws(SystemError) {
-            guard try status(request.rootPath).isDirectory else {
-                throw SystemError(.notDirectory, "stat \(request.rootPath)")
-            }
+            let root = try status(request.rootPath, flags: AT_SYMLINK_NOFOLLOW)
+            if root.isSymbolicLink { throw SystemError(.notDirectory, "not an absolute path, or a symlink") }
+            guard root.isDirectory else { throw SystemError(.notDirectory, "stat \(request.rootPath)") }
         } catch {
             throw RuntimeError("invalid rootfs: \(error)")
         }
@@ -91,6 +91,9 @@ struct ContainerCreator {
         let result = try clone(entry, channel, theirs)
         switch consume result {
         case .child:
+            // With a copy of the runtime's end, this process would never see that the runtime is gone. Where there was a
+            // process in between, that has closed it.
+            if !namespaces.hasUser { close(channel.socket.raw) }
             ContainerInit(
                 request: request, namespaces: namespaces, cgroups: cgroups, entry: entry,
                 channel: InitChannel(OwnedDescriptor(theirs), isConfined: true), setup: setup,

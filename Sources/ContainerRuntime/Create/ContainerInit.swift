@@ -136,27 +136,23 @@ struct ContainerInit: ~Copyable {
     }
 
     private func connectNull(_ number: CInt) throws(SystemError) {
-        let null = try openAt(AT_FDCWD, "/dev/null", O_RDWR | O_NOFOLLOW)
+        let root = ContainerRoot(try openAt(AT_FDCWD, "/", CLINUX_O_PATH | O_DIRECTORY))
+        let null = try root.open("/dev/null", O_RDWR | O_NOFOLLOW | O_NOCTTY)
         guard try status(of: null.raw).st_rdev == clinux_makedev(1, 3) else { return }
         try system("connect descriptor \(number) to /dev/null") { dup2(null.raw, number) }
     }
 
     private func becomeCommand(_ setup: ProcessSetup) throws(RuntimeError) {
         try setup.prepare(channel)
-        try setup.confine(channel)
+        try setup.confine(channel, door: door?.raw)
         let program = try setup.findProgram()
         let environment = setup.completedEnvironment()
         try channel.send(.ready)
         CallingProcess.setName("stasis:start")
-        guard let door else {
-            try channel.expect(.proceed, orDied: "the runtime is gone")
-            return try execute(program, environment, setup, channel)
-        }
-        try launching { () throws(SystemError) in
-            // Nothing of the host stays open while the container waits, perhaps for days.
-            try CallingProcess.closeRange(3 + setup.preservedDescriptors, door.raw - 1)
-            try CallingProcess.closeRange(door.raw + 1)
-        }
+        // A runtime that is killed before it has made the container known takes this process along.
+        try channel.expect(.proceed, orDied: "the runtime is gone")
+        guard let door else { return try execute(program, environment, setup, channel) }
+        close(channel.socket.raw)
         let starter = try door.wait()
         do throws(RuntimeError) {
             try execute(program, environment, setup, starter)
@@ -176,6 +172,8 @@ struct ContainerInit: ~Copyable {
     }
 
     private func becomeSleeper() throws(RuntimeError) {
+        // The engine puts back what the checkpoint has, once this process dies with it as traced.
+        try launching { () throws(SystemError) in try CallingProcess.setParentDeathSignal(SIGKILL) }
         try channel.send(.ready)
         CallingProcess.setName("stasis:restore")
         request.signals?.restore()

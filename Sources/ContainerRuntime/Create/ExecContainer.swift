@@ -55,6 +55,7 @@ extension Container {
         }
         switch consume result {
         case .child:
+            close(channel.socket.raw)  // or its end, with the runtime's, would never be seen
             ExecInit(
                 namespaces: target.different.subtracting(.pid), target: target.process, entry: entry,
                 channel: InitChannel(OwnedDescriptor(theirs), isConfined: true), setup: setup,

@@ -54,7 +54,8 @@ enum MountSources {
         static let longest = Int(PATH_MAX) + 3
 
         func open(_ namespace: CInt?) throws(SystemError) -> OwnedDescriptor {
-            if !isTree { return try openAt(AT_FDCWD, path, CLINUX_O_PATH) }
+            // A rootfs is no link; it was looked at before.
+            if !isTree { return try openAt(AT_FDCWD, path, CLINUX_O_PATH | O_NOFOLLOW) }
             let tree = try cloneMount(at: AT_FDCWD, path, recursive: isRecursive)
             guard let namespace else { return tree }
             do throws(SystemError) {

@@ -95,8 +95,14 @@ struct ProcessSetup: Sendable {
     }
 
     /// Gives up the runtime's privileges for the process's own.
-    func confine(_ channel: borrowing InitChannel) throws(RuntimeError) {
+    ///
+    /// - Parameter door: stays open, as the channel does.
+    func confine(_ channel: borrowing InitChannel, door: CInt? = nil) throws(RuntimeError) {
         try launching { () throws(SystemError) in
+            // Before the image has a say in any path: `/proc/self/fd/N/../..` of a directory of the host's leads all
+            // over the host, as working directory, as program, or as a script's interpreter (CVE-2024-21626).
+            try CallingProcess.closeAll(
+                from: 3 + preservedDescriptors, but: [channel.socket.raw] + (door.map { [$0] } ?? []))
             try ownStandardStreams()
             if process.noNewPrivileges { try CallingProcess.setNoNewPrivileges() }
         }
@@ -163,12 +169,12 @@ struct ProcessSetup: Sendable {
         }
     }
 
-    /// A descriptor that leaked from the host could make it a directory outside (CVE-2024-21626).
+    /// A descriptor that the caller passed on could make it a directory outside (CVE-2024-21626).
     private func verifyWorkingDirectory() throws(SystemError) {
-        guard let here = getcwd(nil, 0) else {
-            throw SystemError(.current, "current working directory is outside of container mount namespace root")
+        guard try CallingProcess.workingDirectory().hasPrefix("/") else {
+            throw SystemError(
+                .noSuchFileOrDirectory, "current working directory is outside of container mount namespace root")
         }
-        free(here)
     }
 }
 

@@ -13,7 +13,8 @@ struct RootMounts: ~Copyable {
     private let isUserNamespace: Bool
     /// Binds that share mount events with the host, taken while its mounts were shared; open until the exec.
     private var shared: [(Mount, CInt)]
-    private var lateReadOnly: [String] = []
+    /// Descriptors, open until the exec.
+    private var lateReadOnly: [CInt] = []
 
     init(
         root: consuming ContainerRoot, bundle: String, cgroups: CgroupView, sources: MountSources,
@@ -54,10 +55,7 @@ struct RootMounts: ~Copyable {
 
     /// Mounts that had to stay writable until devices were made in them.
     func seal() throws(SystemError) {
-        for path in lateReadOnly {
-            let mount = try root.open(path)
-            try changeMount(mount.raw, MountAttributeChange(set: .readOnly))
-        }
+        for mount in lateReadOnly { try changeMount(mount, MountAttributeChange(set: .readOnly)) }
     }
 
     private mutating func attach(_ mount: Mount, _ map: IDMappedMount?) throws(SystemError) {
@@ -70,9 +68,8 @@ struct RootMounts: ~Copyable {
             let target = try refusingLink(mount.destination)
             try finish(try makeFilesystem(mount, options), target, mount, options)
         case "tmpfs":
-            let isDevices = Self.clean(mount.destination) == "/dev"
-            if isDevices && options.isReadOnly {
-                lateReadOnly.append(mount.destination)
+            let isSealedLater = Self.clean(mount.destination) == "/dev" && options.isReadOnly
+            if isSealedLater {
                 options.attributes.set.remove(.readOnly)
                 options.parameters.removeAll { $0.key == "ro" }
             }
@@ -83,6 +80,7 @@ struct RootMounts: ~Copyable {
             }
             let target = try root.makeDirectory(mount.destination)
             let made = try makeFilesystem(mount, options)
+            if isSealedLater { lateReadOnly.append(try made.duplicate().release()) }
             if options.copiesUp { try copyTree(from: target.raw, to: made.raw) }
             try finish(made, target, mount, options)
         default:
@@ -92,10 +90,12 @@ struct RootMounts: ~Copyable {
     }
 
     private func refusingLink(_ path: String) throws(SystemError) -> OwnedDescriptor {
-        if let existing = try root.find(path, O_NOFOLLOW), !(try status(of: existing.raw).isDirectory) {
+        if try root.find(path, O_NOFOLLOW) == nil { _ = try root.makeDirectory(path).raw }
+        let target = try root.open(path, CLINUX_O_PATH | O_NOFOLLOW)
+        guard try status(of: target.raw).isDirectory else {
             throw SystemError(.notDirectory, "\(path) must be an ordinary directory")
         }
-        return try root.makeDirectory(path)
+        return target
     }
 
     private func makeFilesystem(_ mount: Mount, _ options: MountOptions) throws(SystemError) -> OwnedDescriptor {
@@ -116,6 +116,7 @@ struct RootMounts: ~Copyable {
             }
         let isDirectory = try status(of: made.raw).isDirectory
         let target = isDirectory ? try root.makeDirectory(mount.destination) : try root.makeFile(mount.destination)
+        try ProcfsCover.check(made.raw, over: target.raw, at: mount.destination)
         try change(made, options.attributes)
         try finish(made, target, mount, options)
     }

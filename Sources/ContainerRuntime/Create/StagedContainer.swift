@@ -16,14 +16,13 @@ import OCISpec
     let relay: NotifyRelay?
 
     /// Makes the container known: from here on it is listed and can be started, killed and deleted.
-    ///
-    /// - Parameter running: the first process already is what it shall be, as after a restore.
-    package mutating func publish(running: Bool = false) throws(RuntimeError) {
+    package mutating func publish() throws(RuntimeError) {
         let store = StateStore(root: request.stateRoot)
         state.restored = request.firstProcess == .restored
         try store.save(state)
         if let pidFile = request.pidFile { try writePidFile(pidFile, pid) }
-        if running { try runHooks(request.spec.hooks?.poststart ?? []) }
+        // One that has died meanwhile is a stopped container.
+        if request.firstProcess == .command { try? channel.send(.proceed) }
     }
 
     /// Ends the container and removes every trace of it: its processes, cgroups and state. Then come its hooks of the stop.
@@ -88,7 +87,8 @@ func writePidFile(_ path: String, _ pid: pid_t) throws(RuntimeError) {
     try launching("write pid file") { () throws(SystemError) in
         let parts = path.split(separator: "/", omittingEmptySubsequences: false)
         let temporary = (parts.dropLast() + [".\(parts.last ?? "")"]).joined(separator: "/")
-        let file = try openAt(AT_FDCWD, temporary, O_WRONLY | O_CREAT | O_TRUNC, mode: 0o666)
+        unlink(temporary)  // of a command that was killed
+        let file = try openAt(AT_FDCWD, temporary, O_WRONLY | O_CREAT | O_EXCL, mode: 0o666)
         try writeAll(file.raw, Array("\(pid)".utf8), name: temporary)
         try system("rename \(temporary)") { rename(temporary, path) }
     }

@@ -39,6 +39,19 @@ struct StartSocket: Sendable {
             })
     }
 
+    /// Whether the process waits still. It takes a connection that says nothing for none.
+    static func isOpen(in directory: String) -> Bool {
+        do throws(SystemError) {
+            let folder = try openAt(AT_FDCWD, directory, CLINUX_O_PATH | O_DIRECTORY)
+            let type = CInt(SOCK_SEQPACKET.rawValue | SOCK_NONBLOCK.rawValue)
+            _ = try connectUnixSocket(path(in: folder.raw), type: type).raw
+            return true
+        } catch {
+            // Others ask, too, and it is stopped.
+            return error.errno == .resourceTemporarilyUnavailable
+        }
+    }
+
     /// Short whatever the state directory is called: an address holds 107 bytes. unix(7).
     private static func path(in directory: CInt) -> String { "/proc/self/fd/\(directory)/\(name)" }
 }

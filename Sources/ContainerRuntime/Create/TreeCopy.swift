@@ -15,7 +15,7 @@ func copyTree(from source: CInt, to destination: CInt) throws(SystemError) {
             let to = try openAt(destination, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
             try copyTree(from: from.raw, to: to.raw)
         } else if original.isRegular {
-            let from = try openAt(source, name, O_RDONLY | O_NOFOLLOW)
+            let from = try openAt(source, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)  // it may be a pipe by now
             let to = try openAt(
                 destination, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode: original.st_mode & 0o7777)
             try writeAll(to.raw, try readAll(from.raw, name: name), name: name)

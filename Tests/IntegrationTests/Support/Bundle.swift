@@ -50,6 +50,24 @@ struct Bundle {
         try Files.write(try config.text(), to: configPath)
     }
 
+    /// One more mount, after those that are there.
+    func addMount(_ destination: String, type: String = "bind", source: String, _ options: [String] = ["bind"])
+        throws(Failure)
+    {
+        let mount: JSONValue = [
+            "destination": .string(destination), "type": .string(type), "source": .string(source),
+            "options": .strings(options),
+        ]
+        try edit { $0["mounts"] = .array($0["mounts"].elements + [mount]) }
+    }
+
+    /// Takes the mount at a path out.
+    func removeMount(_ destination: String) throws(Failure) {
+        try edit { config in
+            config["mounts"] = .array(config["mounts"].elements.filter { $0["destination"].string != destination })
+        }
+    }
+
     static func fill(_ rootfs: String, with content: Content) throws(Failure) {
         switch content {
         case .busybox:

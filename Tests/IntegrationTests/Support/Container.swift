@@ -27,6 +27,12 @@ final class Container {
         guard outcome.status == 0 else { throw Failure("\(outcome): \(Files.text(of: command.output ?? "") ?? "")") }
     }
 
+    /// `run` in the foreground.
+    func runAttached(_ arguments: [String]? = nil, seconds: Double = 20) throws(Failure) -> Outcome {
+        if let arguments { try bundle.edit { $0["process"]["args"] = .strings(arguments) } }
+        return try runtime.command(["run", "--bundle", bundle.folder, id]).run(seconds: seconds)
+    }
+
     private var pidFile: String { bundle.folder + "/pid" }
 
     /// The host's id of the container's first process.
