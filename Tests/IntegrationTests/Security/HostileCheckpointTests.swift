@@ -1,0 +1,113 @@
+import Glibc
+import Testing
+
+extension Integration {
+    /// A checkpoint is data from anywhere: it gets nothing of the host, and no more than config.json grants.
+    @Suite(.serialized, .enabled(if: Runtime.canCheckpoint))
+    struct HostileCheckpoints {
+        private func checkpointed(_ workload: String, in bed: TestBed) throws(Failure) -> Container {
+            let container = try bed.container(workload: workload)
+            try container.run()
+            try container.waitUntilReady()
+            try container.checkpoint(to: "image")
+            return container
+        }
+
+        private func expectRefusal(_ container: Container, in bed: TestBed, _ words: String) throws {
+            var command = container.restoreCommand(from: "image")
+            command.output = nil
+            let outcome = try command.run(seconds: 20)
+            #expect(outcome.status == 1 && outcome.errors.contains(words), "\(outcome)")
+            try bed.expectNoLeaks()
+        }
+
+        @Test("an image file is something else (containerd CVE-2026-53489)", .timeLimit(.minutes(1)))
+        func strangers() throws {
+            try TestBed.use { bed in
+                let container = try checkpointed("counter", in: bed)
+                let image = container.imageFolder("image")
+                for name in ["pstree.img", "pages-1.img", "core-1.img"] {
+                    let path = image + "/" + name
+                    try check(rename(path, bed.folder + "/real"), "move \(path)")
+                    try check(symlink(bed.folder + "/real", path), "link \(path)")
+                    try expectRefusal(container, in: bed, "is a symbolic link")
+                    try check(unlink(path), "unlink \(path)")
+                    try check(mkfifo(path, 0o600), "make \(path)")
+                    try expectRefusal(container, in: bed, "is not a regular file")
+                    try check(unlink(path), "unlink \(path)")
+                    try check(mkdir(path, 0o700), "make \(path)")
+                    try expectRefusal(container, in: bed, "is not a regular file")
+                    try check(rmdir(path), "remove \(path)")
+                    try check(rename(bed.folder + "/real", path), "move \(path) back")
+                }
+                try check(unlink(image + "/checksums.stasis"), "remove the checksums")
+                try check(truncate(image + "/pstree.img", 300 << 20), "lengthen pstree.img")
+                try expectRefusal(container, in: bed, "are not read")
+            }
+        }
+
+        @Test("images are their owner's alone", .timeLimit(.minutes(1)))
+        func secrets() throws {
+            try TestBed.use { bed in
+                let container = try checkpointed("counter", in: bed)
+                let image = container.imageFolder("image")
+                #expect(try Files.mode(of: image) == S_IFDIR | 0o700)
+                for name in Files.names(in: image) {
+                    #expect(try Files.mode(of: image + "/" + name) == S_IFREG | 0o600, "\(name)")
+                }
+            }
+        }
+
+        @Test("the configuration has the last word (containerd CVE-2026-53492)", .timeLimit(.minutes(1)))
+        func rights() throws {
+            try TestBed.use { bed in
+                let container = try bed.container(workload: "counter")
+                try container.bundle.edit { config in
+                    config["process"]["noNewPrivileges"] = false
+                    config["linux"]["seccomp"] = .null
+                }
+                try container.run()
+                try container.waitUntilReady()
+                try container.checkpoint(to: "image")
+                let config = Files.text(of: container.bundle.configPath) ?? ""
+                try container.bundle.edit { config in
+                    for set in ["bounding", "effective", "permitted", "inheritable", "ambient"] {
+                        config["process"]["capabilities"][set] = []
+                    }
+                }
+                try expectRefusal(container, in: bed, "which config.json does not grant")
+                try Files.write(config, to: container.bundle.configPath)
+                try container.bundle.edit { config in
+                    config["process"]["noNewPrivileges"] = true
+                    config["linux"]["seccomp"] = [
+                        "defaultAction": "SCMP_ACT_ALLOW",
+                        "syscalls": [["names": ["kexec_load"], "action": "SCMP_ACT_ERRNO"]],
+                    ]
+                }
+                try container.restore(from: "image")
+                let status = Files.text(of: "/proc/\(try container.pid())/status") ?? ""
+                #expect(status.contains("NoNewPrivs:\t1\n") && status.contains("Seccomp:\t2\n"), "\(status)")
+            }
+        }
+
+        @Test("a name of an image leads nowhere else (CRI-O CVE-2024-8676)", .timeLimit(.minutes(1)))
+        func names() throws {
+            try TestBed.use { bed in
+                let container = try checkpointed("descriptors", in: bed)
+                let outside = bed.folder + "/outside"
+                let log = container.stateInRootfs + "/log"
+                try Files.write(try Files.bytes(of: log), to: outside)
+                let before = try Files.bytes(of: outside)
+                // The rootfs, which came with the image, leads to a file just like the one that was open.
+                try check(unlink(log), "unlink \(log)")
+                try check(symlink("../../../../../../../.." + outside, log), "link \(log)")
+                var command = container.restoreCommand(from: "image")
+                command.output = nil
+                let outcome = try command.run(seconds: 20)
+                #expect(outcome.status == 1 && outcome.errors.contains("/state/log"), "\(outcome)")
+                #expect(try Files.bytes(of: outside) == before)
+                try bed.expectNoLeaks()
+            }
+        }
+    }
+}
