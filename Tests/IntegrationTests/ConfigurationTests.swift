@@ -108,6 +108,58 @@ extension Integration {
             }
         }
 
+        @Test("the device cgroup lets in what its rules allow, kind and access apart", .timeLimit(.minutes(1)))
+        func deviceRules() throws {
+            try TestBed.use { bed in
+                let script =
+                    "cd /dev/x; for d in log fuse; do (: >$d) 2>&1; (: <$d) 2>&1; done; mknod n c 1 11 && echo made"
+                let outcome = try run(bed, script) { config in
+                    config["process"]["capabilities"]["effective"] = ["CAP_MKNOD"]
+                    config["process"]["capabilities"]["permitted"] = ["CAP_MKNOD"]
+                    config["process"]["capabilities"]["bounding"] = ["CAP_MKNOD"]
+                    config["linux"]["devices"] = [
+                        ["path": "/dev/x/log", "type": "c", "major": 1, "minor": 11],
+                        ["path": "/dev/x/fuse", "type": "c", "major": 10, "minor": 229],
+                    ]
+                    config["linux"]["resources"]["devices"] = [
+                        ["allow": false, "access": "rwm"],
+                        ["allow": true, "type": "c", "major": 1, "minor": 11, "access": "wm"],
+                    ]
+                }
+                let refusal = "Operation not permitted"
+                #expect(
+                    outcome.output.split(separator: "\n") == [
+                        "sh: can't open log: \(refusal)", "sh: can't create fuse: \(refusal)",
+                        "sh: can't open fuse: \(refusal)", "made",
+                    ], "\(outcome)")
+            }
+        }
+
+        @Test(
+            "each memory policy and class of I/O priority", .timeLimit(.minutes(1)),
+            arguments: [
+                ("DEFAULT", nil, "default", "RT", "realtime: prio 3"), ("BIND", nil, "bind:0", "IDLE", "idle"),
+                ("INTERLEAVE", nil, "interleave:0", "BE", "best-effort: prio 3"),
+                ("WEIGHTED_INTERLEAVE", nil, "weighted interleave:0", "BE", "best-effort: prio 3"),
+                ("PREFERRED", "RELATIVE_NODES", "prefer=relative:0", "BE", "best-effort: prio 3"),
+                ("PREFERRED_MANY", "STATIC_NODES", "prefer (many)=static:0", "BE", "best-effort: prio 3"),
+                ("BIND", "NUMA_BALANCING", "bind=balancing:0", "BE", "best-effort: prio 3"),
+                ("LOCAL", nil, "local", "BE", "best-effort: prio 3"),
+            ])
+        func policies(mode: String, flag: String?, shown: String, priority: String, shownPriority: String) throws {
+            try TestBed.use { bed in
+                let outcome = try run(bed, "ionice; head -1 /proc/self/numa_maps") { config in
+                    config["process"]["ioPriority"] = ["class": .string("IOPRIO_CLASS_" + priority), "priority": 3]
+                    var policy: JSONValue = ["mode": .string("MPOL_" + mode)]
+                    if !["DEFAULT", "LOCAL"].contains(mode) { policy["nodes"] = "0" }
+                    if let flag { policy["flags"] = [.string("MPOL_F_" + flag)] }
+                    config["linux"]["memoryPolicy"] = policy
+                }
+                let lines = try outcome.succeeded().output.split(separator: "\n")
+                #expect(lines[0] == shownPriority && lines[1].contains(" \(shown)"), "\(outcome)")
+            }
+        }
+
         private static let kinds = [
             ("uts", "uts"), ("ipc", "ipc"), ("network", "net"), ("pid", "pid"), ("cgroup", "cgroup"), ("time", "time"),
             ("mount", "mnt"),
@@ -167,6 +219,55 @@ extension Integration {
             }
         }
 
+        @Test("the specification's long sample runs, but for what this machine lacks", .timeLimit(.minutes(1)))
+        func sample() throws {
+            try TestBed.use { bed in
+                let container = try bed.container(.busybox, arguments: [])
+                let path = Runtime.packageFolder + "/Tests/Examples/good/spec-example.json"
+                var config = try JSONValue(parsing: Files.text(of: path) ?? "")
+                config["process"]["terminal"] = false
+                config["process"]["args"] = [
+                    "sh", "-c", "id; hostname; cat /proc/sys/net/core/somaxconn; ls /dev/fuse",
+                ]
+                // Programs, disks and CPUs that only the sample's machine has.
+                config["hooks"] = .null
+                for name in ["apparmorProfile", "selinuxLabel"] { config["process"][name] = .null }
+                for name in ["uidMappings", "gidMappings", "mountLabel"] { config["linux"][name] = .null }
+                let others = config["linux"]["namespaces"].elements.filter { $0["type"] != "user" }
+                config["linux"]["namespaces"] = .array(others)
+                for name in ["network", "blockIO", "hugepageLimits"] { config["linux"]["resources"][name] = .null }
+                config["linux"]["resources"]["cpu"] = ["shares": 1024, "quota": 1_000_000, "period": 500_000]
+                config["linux"]["cgroupsPath"] = .string("/" + container.id)
+                try Files.write(try config.text(), to: container.bundle.configPath)
+                let outcome = try bed.runtime.run("run", "--bundle", container.bundle.folder, container.id)
+                #expect(
+                    outcome.output == "uid=1 gid=1 groups=5,6\nslartibartfast\n256\n/dev/fuse", "\(outcome)")
+            }
+        }
+
+        @Test("masked files are empty, masked folders too, read-only paths stay as they are", .timeLimit(.minutes(1)))
+        func hiddenPaths() throws {
+            try TestBed.use { bed in
+                let script = """
+                    cd /tmp; wc -c <file; ls folder | wc -l; cat shown/inner
+                    for p in file folder/x shown/inner; do (: >$p) 2>/dev/null && echo wrote $p; done
+                    """
+                let container = try bed.container(.busybox, arguments: ["sh", "-c", script])
+                for path in ["file", "folder/inner", "shown/inner"] {
+                    try Files.makeFolder(Files.parent(of: container.bundle.rootfs + "/tmp/" + path))
+                    try Files.write("secret\n", to: container.bundle.rootfs + "/tmp/" + path)
+                }
+                try container.bundle.edit { config in
+                    config["linux"]["maskedPaths"] = ["/tmp/file", "/tmp/folder", "/tmp/missing"]
+                    config["linux"]["readonlyPaths"] = ["/tmp/shown", "/tmp/gone"]
+                }
+                let outcome = try bed.runtime.run("run", "--bundle", container.bundle.folder, container.id)
+                // What is written into a masked file goes where /dev/null's goes.
+                #expect(outcome.output == "0\n0\nsecret\nwrote file", "\(outcome)")
+                #expect(Files.text(of: container.bundle.rootfs + "/tmp/file") == "secret\n")
+            }
+        }
+
         @Test("cgroup mounts show the container's own groups", .timeLimit(.minutes(1)), arguments: [false, true])
         func cgroupView(hasNamespace: Bool) throws {
             try TestBed.use { bed in
@@ -195,6 +296,13 @@ extension Integration {
                     (
                         "process.rlimits: RLIMIT_NOFILE",
                         { $0["process"]["rlimits"] = [["type": "RLIMIT_NOFILE", "soft": 9, "hard": 1_000_000_000]] }
+                    ),
+                    (
+                        "linux.namespaces: a container needs a mount namespace",
+                        {
+                            $0["linux"]["namespaces"] = []; $0["hostname"] = .null; $0["linux"]["maskedPaths"] = [];
+                            $0["linux"]["readonlyPaths"] = []
+                        }
                     ),
                     ("linux.sysctl", { $0["linux"]["sysctl"] = ["kernel.panic": "1"] }),
                 ]

@@ -29,7 +29,10 @@ extension Integration {
                 for name in ["v1", "v2", "systemd", "systemdUser", "rdma"] {
                     #expect([.bool(true), .bool(false)].contains(linux["cgroup"][name]), "\(name)")
                 }
-                for name in ["apparmor", "selinux", "intelRdt", "netDevices"] {
+                #expect(linux["netDevices"]["enabled"] == true)
+                #expect(strings(linux["memoryPolicy"]["modes"]).count == 7)
+                #expect(strings(linux["memoryPolicy"]["flags"]).count == 3)
+                for name in ["apparmor", "selinux", "intelRdt"] {
                     #expect([.bool(true), .bool(false)].contains(linux[name]["enabled"]), "\(name)")
                 }
                 #expect([.bool(true), .bool(false)].contains(linux["mountExtensions"]["idmap"]["enabled"]))

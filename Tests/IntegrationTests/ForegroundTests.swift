@@ -99,6 +99,36 @@ extension Integration {
             }
         }
 
+        @Test("a terminal for a console socket has the size that config.json says", .timeLimit(.minutes(1)))
+        func consoleSize() throws {
+            try TestBed.use { bed in
+                let container = try bed.container(
+                    .busybox, arguments: ["sh", "-c", "tty; stty size; ls -l /dev/console"])
+                try container.bundle.edit { config in
+                    config["process"]["terminal"] = true
+                    config["process"]["consoleSize"] = ["height": 41, "width": 142]
+                }
+                let socket = bed.folder + "/console"
+                let receiver = """
+                    import os, socket, subprocess, sys
+                    door = socket.socket(socket.AF_UNIX); door.bind(sys.argv[1]); door.listen()
+                    subprocess.run(sys.argv[2:], check=True, stdin=subprocess.DEVNULL)
+                    name, terminal, _, _ = socket.recv_fds(door.accept()[0], 100, 1)
+                    print(name.decode())
+                    try:
+                        while True: print(os.read(terminal[0], 4096).decode(), end="")
+                    except OSError: pass
+                    """
+                let run = bed.runtime.command(
+                    ["run", "-d", "--bundle", container.bundle.folder, "--console-socket", socket, container.id])
+                let outcome = try Command(["python3", "-c", receiver, socket] + run.words).run(seconds: 20)
+                _ = try bed.runtime.run("delete", "--force", container.id)
+                let lines = outcome.output.split(whereSeparator: \.isNewline)
+                #expect(lines.prefix(3) == ["/dev/pts/ptmx", "/dev/pts/0", "41 142"], "\(outcome)")
+                #expect(lines.last?.hasPrefix("crw--w----") == true, "\(outcome)")
+            }
+        }
+
         @Test("a receiver gets a pidfd of each process", .timeLimit(.minutes(1)))
         func pidfds() throws {
             try TestBed.use { bed in
