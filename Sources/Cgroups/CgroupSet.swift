@@ -26,7 +26,11 @@ package struct CgroupSet: Codable, Equatable, Sendable {
     ///
     /// An absolute `cgroupsPath` counts from the hierarchy's root; a relative one, or the id if there is none, from the
     /// runtime's own cgroup (on v2 from its parent, since a cgroup with processes cannot pass controllers on).
-    package static func plan(id: String, cgroupsPath: String?) throws(CgroupError) -> CgroupSet {
+    ///
+    /// - Parameter orNone: where the caller may not make them, and the configuration names none, there shall be none.
+    package static func plan(
+        id: String, cgroupsPath: String?, orNone: Bool = false
+    ) throws(CgroupError) -> CgroupSet {
         let membership: String
         do {
             membership = try readText("/proc/self/cgroup")
@@ -35,6 +39,7 @@ package struct CgroupSet: Codable, Equatable, Sendable {
         }
         let set = try plan(
             id: id, cgroupsPath: cgroupsPath, layout: try .ofThisMachine(), own: parseMembership(membership))
+        if orNone, (cgroupsPath ?? "").isEmpty, !set.driver.directories.allSatisfy(mayMake) { return .disabled }
         try set.refuseForeign()
         return set
     }
@@ -77,6 +82,15 @@ package struct CgroupSet: Codable, Equatable, Sendable {
         case .disabled: NoCgroups()
         }
     }
+}
+
+/// Whether the caller may make the directory: by its parent, or whatever is there above.
+private func mayMake(_ path: String) -> Bool {
+    var path = path
+    repeat {
+        path = String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)])
+    } while access(path, F_OK) != 0 && !path.isEmpty
+    return access(path, W_OK) == 0
 }
 
 /// The path as if walked from `/`, beginning with a slash unless it is empty: `..` never leads above the root.
@@ -134,9 +148,11 @@ extension CgroupSet {
     }
 
     /// Sets limits and device rules; the device rules always include the devices that every container has.
-    package func apply(_ resources: Resources?) throws(CgroupError) {
+    ///
+    /// - Parameter devices: false for who may not set device rules, nor use devices that are not its own.
+    package func apply(_ resources: Resources?, devices: Bool = true) throws(CgroupError) {
         let resources = resources ?? Resources()
-        try driver.applyDevices(resources.devices)
+        if devices { try driver.applyDevices(resources.devices) }
         try driver.limit(resources)
     }
 

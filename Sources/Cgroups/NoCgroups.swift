@@ -3,7 +3,8 @@ import OCISpec
 
 /// Of a container without cgroups, whose processes live and die with its pid namespace.
 struct NoCgroups: CgroupDriver {
-    static let missing = CgroupError("the container has no cgroup: it was made with --cgroup-manager disabled")
+    static let missing = CgroupError(
+        "the container has no cgroup: it was made with --cgroup-manager disabled, or by a user who may not make one")
 
     var directories: [String] { [] }
     var freezer: any Freezer { MissingFreezer(error: Self.missing) }

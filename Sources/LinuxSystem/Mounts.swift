@@ -173,7 +173,7 @@ public func filesystemMagic(of descriptor: CInt) throws(SystemError) -> UInt64 {
 }
 
 extension String {
-    var trimmingNewline: String {
+    public var trimmingNewline: String {
         var text = self
         while text.last?.isNewline == true { text.removeLast() }
         return text

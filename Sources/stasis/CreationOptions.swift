@@ -35,6 +35,7 @@ struct CreationOptions: ParsableArguments {
         request.noPivot = noPivot
         request.noNewKeyring = noNewKeyring
         request.cgroupManager = runtime.cgroupManager
+        request.rootless = runtime.rootless
         return request
     }
 }

@@ -24,11 +24,13 @@ extension RuntimeCommand {
 struct Runtime {
     let store: StateStore
     let cgroupManager: CgroupManager
+    let rootless: Rootless
 
     init(_ global: GlobalOptions) throws(RuntimeError) {
         let root = global.root ?? StateStore.defaultRoot(environment: environmentVariable)
         if root == "/" { throw RuntimeError("--root must not be /") }
         store = StateStore(root: root.hasPrefix("/") ? root : "\(try workingDirectory())/\(root)")
+        rootless = try Rootless(global.rootless)
         let manager = global.cgroupManager.nonEmpty ?? "cgroupfs"
         guard let known = CgroupManager(rawValue: manager) else {
             throw RuntimeError("--cgroup-manager: \(manager) is none of cgroupfs, systemd, disabled")

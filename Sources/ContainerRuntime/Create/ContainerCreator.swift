@@ -56,7 +56,11 @@ struct ContainerCreator {
         }
         cgroups = try grouping { () throws(CgroupError) in
             if request.cgroupManager == .disabled { return .disabled }
-            return try CgroupSet.plan(id: request.id, cgroupsPath: linux?.cgroupsPath)
+            return try CgroupSet.plan(
+                id: request.id, cgroupsPath: linux?.cgroupsPath, orNone: request.rootless != .no)
+        }
+        if request.rootless != .no, cgroups.layout == .disabled, request.cgroupManager != .disabled {
+            try Rootless.refuseLimits(linux?.resources)
         }
     }
 
@@ -87,13 +91,15 @@ struct ContainerCreator {
         if cgroups.layout == .v1 { try applyLimits() }
         let entry = try CgroupEntry(cgroups)
         let maps = try IDMappedMount.prepare(request.spec)
-        let server = try namespaces.hasUser ? MountSources.Server() : nil
+        // An ordinary user has no more rights outside of the namespace than inside.
+        let needsServer = namespaces.hasUser ? try Rootless.hasRights() : false
+        let server = needsServer ? try MountSources.Server() : nil
         let result = try clone(entry, channel, theirs)
         switch consume result {
         case .child:
             // With a copy of the runtime's end, this process would never see that the runtime is gone. Where there was a
             // process in between, that has closed it.
-            if !namespaces.hasUser { close(channel.socket.raw) }
+            if !namespaces.isBornBetween { close(channel.socket.raw) }
             ContainerInit(
                 request: request, namespaces: namespaces, cgroups: cgroups, entry: entry,
                 channel: InitChannel(OwnedDescriptor(theirs), isConfined: true), setup: setup,
@@ -138,11 +144,10 @@ struct ContainerCreator {
         _ entry: CgroupEntry, _ channel: borrowing InitChannel, _ theirs: CInt
     ) throws(RuntimeError) -> CloneResult {
         var clone = CloneRequest(namespaces: namespaces.created, cgroup: entry.unified, pid: request.pid)
-        if namespaces.hasUser {
+        if namespaces.isBornBetween {
             clone.siblingOfCaller = true
             return try UserNamespaceBirth(
-                namespaces: namespaces, maps: IDMaps(request.spec.linux), request: clone,
-                clocks: request.clockOffsets, theirs: theirs
+                way: .plan(namespaces, IDMaps(request.spec.linux), request.clockOffsets), request: clone, theirs: theirs
             ).clone(channel)
         }
         return try launching { () throws(SystemError) in
@@ -192,7 +197,13 @@ struct ContainerCreator {
     ) throws(RuntimeError) {
         if cgroups.layout == .v2 { try applyLimits() }
         if let adjustment = setup?.process.oomScoreAdj {
-            try launching { () throws(SystemError) in try writeControl("/proc/\(pid)/oom_score_adj", "\(adjustment)") }
+            try launching { () throws(SystemError) in
+                do throws(SystemError) {
+                    try writeControl("/proc/\(pid)/oom_score_adj", "\(adjustment)")
+                } catch  where request.rootless != .no && error.errno == .permissionDenied {
+                    Warnings.add("process.oomScoreAdj has no effect: \(error)")
+                }
+            }
         }
         let hooks = HookRunner(state, creating: pid)
         let listener = SeccompListener(request.spec.linux?.seccomp, HookRunner.state(state, "creating", pid))
@@ -229,7 +240,9 @@ struct ContainerCreator {
 
     private func applyLimits() throws(RuntimeError) {
         try within("unable to apply cgroup configuration") { () throws(RuntimeError) in
-            try grouping { () throws(CgroupError) in try cgroups.apply(request.spec.linux?.resources) }
+            try grouping { () throws(CgroupError) in
+                try cgroups.apply(request.spec.linux?.resources, devices: request.rootless == .no)
+            }
         }
     }
 

@@ -35,13 +35,13 @@ struct ContainerInit: ~Copyable {
 
     private func setUp() throws(RuntimeError) {
         CallingProcess.setName("stasis:mounts")
-        if namespaces.hasUser { try channel.expect(.proceed, orDied: "the runtime is gone") }
+        if namespaces.isBornBetween { try channel.expect(.proceed, orDied: "the runtime is gone") }
         try launching { () throws(SystemError) in
             try CallingProcess.setDumpable(false)
             try entry.join()
             // A cgroup namespace begins where its maker stands, so it is made here.
             if namespaces.createsCgroup { try leaveNamespaces(.cgroup) }
-            try namespaces.join(namespaces.hasUser ? .mount : .all)
+            try namespaces.join(namespaces.isBornBetween ? .mount : .all)
             if namespaces.hasUser { try becomeRootOfNamespace() }
             try system("setsid") { setsid() }
             umask(0)
@@ -57,7 +57,8 @@ struct ContainerInit: ~Copyable {
 
     private func enterRoot() throws(RuntimeError) {
         let root = try RootFilesystem(
-            request, cgroupView: cgroupView, sources: sources, isUserNamespace: namespaces.hasUser)
+            request, cgroupView: cgroupView, sources: sources,
+            isUserNamespace: namespaces.hasUser || request.rootless.isInUserNamespace)
         var awaitsNetwork = namespaces.createsNetwork
         for (mount, map) in zip(request.spec.mounts, maps) {
             if awaitsNetwork, mount.looksAtNetwork {
@@ -67,6 +68,7 @@ struct ContainerInit: ~Copyable {
             try root.mounts.add(mount, map: map)
         }
         if let mount = request.notifySocket?.mount { try root.mounts.add(mount) }
+        if let mask = request.rootless.cgroupMask(request.spec) { try root.mounts.add(mask) }
         if awaitsNetwork { try NetworkBirth.join(from: channel) }
         try root.makeDevices()
         sources.close()

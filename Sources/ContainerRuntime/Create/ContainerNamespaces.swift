@@ -12,7 +12,12 @@ struct ContainerNamespaces {
         var different: Namespaces = []
         for (kind, file) in Namespaces.files {
             // What its children are born into counts, as for the time namespace of a restored process.
-            guard let theirs = try? status("/proc/\(pid)/ns/\(file)") else { continue }
+            let theirs: stat
+            do throws(SystemError) {
+                theirs = try status("/proc/\(pid)/ns/\(file)")
+            } catch  where error.errno == .noSuchFileOrDirectory {
+                continue
+            }
             let ours = try status("/proc/self/ns/\(file)")
             if theirs.st_ino != ours.st_ino || theirs.st_dev != ours.st_dev { different.insert(kind) }
         }

@@ -58,6 +58,7 @@ package struct CreateRequest: Sendable {
     package var noPivot = false
     package var noNewKeyring = false
     package var cgroupManager = CgroupManager.cgroupfs
+    package var rootless = Rootless.no
     /// The pid in the new pid namespace, if it shall not be the next one.
     package var pid: Int32?
 

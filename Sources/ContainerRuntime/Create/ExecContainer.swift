@@ -47,17 +47,19 @@ extension Container {
         }
         let entry = try CgroupEntry(
             try grouping { () throws(CgroupError) in try state.cgroups.inner(request.cgroups) })
-        let result = try launching { () throws(SystemError) in
-            try BirthNamespaces.clone(
-                CloneRequest(cgroup: entry.unified),
-                pidNamespace: target.different.contains(.pid) ? target.process : nil,
-                timeNamespace: false, clocks: nil)
-        }
+        // Who is no more than a user has to be in the user namespace before the pid namespace can be chosen; and who is in
+        // one could not come back from that.
+        let isBetween =
+            target.different.contains(.user) ? try !Rootless.hasRights() || Rootless.isMapped : Rootless.isMapped
+        let joined = target.different.intersection(isBetween ? [.user, .pid] : .pid)
+        let result = try clone(target, joined, isBetween, entry, channel, theirs)
         switch consume result {
         case .child:
-            close(channel.socket.raw)  // or its end, with the runtime's, would never be seen
+            // Or its end, with the runtime's, would never be seen; a process in between has done so.
+            if !isBetween { close(channel.socket.raw) }
             ExecInit(
-                namespaces: target.different.subtracting(.pid), target: target.process, entry: entry,
+                namespaces: target.different.subtracting(joined), hasUser: target.different.contains(.user),
+                isAnnounced: isBetween, target: target.process, entry: entry,
                 channel: InitChannel(OwnedDescriptor(theirs), isConfined: true), setup: setup,
                 console: console?.console,
                 signals: setupSignals
@@ -87,6 +89,22 @@ extension Container {
                 _ = try? pidfd.wait()
                 throw error
             }
+        }
+    }
+
+    private func clone(
+        _ target: ContainerNamespaces, _ joined: Namespaces, _ isBetween: Bool, _ entry: CgroupEntry,
+        _ channel: borrowing InitChannel, _ theirs: CInt
+    ) throws(RuntimeError) -> CloneResult {
+        var request = CloneRequest(cgroup: entry.unified)
+        if isBetween {
+            request.siblingOfCaller = true
+            return try UserNamespaceBirth(way: .container(target.process, joined), request: request, theirs: theirs)
+                .clone(channel)
+        }
+        return try launching { () throws(SystemError) in
+            try BirthNamespaces.clone(
+                request, pidNamespace: joined.contains(.pid) ? target.process : nil, timeNamespace: false, clocks: nil)
         }
     }
 }

@@ -6,6 +6,9 @@ import LinuxSystem
 /// (CVE-2016-9962): it is not dumpable before it joins the first namespace.
 struct ExecInit: ~Copyable {
     let namespaces: Namespaces
+    let hasUser: Bool
+    /// By a process in between: the runtime tells this one when it knows it.
+    let isAnnounced: Bool
     /// pidfd of the container's first process.
     let target: CInt
     let entry: CgroupEntry
@@ -25,6 +28,7 @@ struct ExecInit: ~Copyable {
 
     private func setUp() throws(RuntimeError) {
         CallingProcess.setName("stasis:exec")
+        if isAnnounced { try channel.expect(.proceed, orDied: "the runtime is gone") }
         try launching { () throws(SystemError) in
             try CallingProcess.setDumpable(false)
             try system("setsid") { setsid() }
@@ -35,7 +39,7 @@ struct ExecInit: ~Copyable {
         }
         try launching { () throws(SystemError) in
             if !namespaces.isEmpty { try joinNamespaces(target, namespaces) }
-            if namespaces.contains(.user) { try becomeRootOfNamespace() }
+            if hasUser { try becomeRootOfNamespace() }
             try console?.open(asDeviceConsole: false)
         }
         try channel.expect(.proceed, orDied: "the runtime is gone")

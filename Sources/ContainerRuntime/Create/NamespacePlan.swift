@@ -18,12 +18,15 @@ struct NamespacePlan: Sendable {
     let createsNetwork: Bool
     let createsUser: Bool
     var hasUser: Bool { listed.contains(.user) }
+    /// Whether the first process is made by one in between (``UserNamespaceBirth``). A runtime that is itself in a user
+    /// namespace needs it, too: it could not come back from namespaces that it enters for its children.
+    let isBornBetween: Bool
 
     init(_ namespaces: [Namespace]) throws(RuntimeError) {
         var created: Namespaces = []
         var listed: Namespaces = []
         var pid: CInt?
-        let hasUser = namespaces.contains { $0.type == .user }
+        isBornBetween = namespaces.contains { $0.type == .user } || Rootless.isMapped
         for namespace in namespaces {
             let kind = namespace.type.kind
             if listed.contains(kind) {
@@ -44,7 +47,7 @@ struct NamespacePlan: Sendable {
             }
             // These stay open until the command ends: one namespace plan is made per command.
             let raw = descriptor.release()
-            if kind == .pid && !hasUser { pid = raw } else { joins[raw] = kind }
+            if kind == .pid && !isBornBetween { pid = raw } else { joins[raw] = kind }
         }
         guard listed.contains(.mount) else {
             throw RuntimeError("linux.namespaces: a container needs a mount namespace")
@@ -53,7 +56,7 @@ struct NamespacePlan: Sendable {
         createsTime = created.contains(.time)
         createsUser = created.contains(.user)
         // From a user namespace of its own, the first process could not join one that belongs to the runtime's.
-        createsNetwork = created.contains(.network) && !listed.contains(.user)
+        createsNetwork = created.contains(.network) && !isBornBetween
         if createsNetwork { created.remove(.network) }
         self.created = created.subtracting([.cgroup, .time, .user])
         self.listed = listed

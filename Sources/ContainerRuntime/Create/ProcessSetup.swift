@@ -13,6 +13,7 @@ struct ProcessSetup: Sendable {
     var environment: [String]
     let placement: ProcessPlacement
     let hasUserNamespace: Bool
+    private let mayKeepGroups: Bool
 
     init(
         _ process: Process, in linux: Linux?, filter: SeccompFilter?, keyring: String?, preservedDescriptors: Int32,
@@ -37,6 +38,7 @@ struct ProcessSetup: Sendable {
         environment = process.env + extraEnvironment
         lastCapability = CapabilityNames.last
         hasUserNamespace = linux?.has(.user) ?? false
+        mayKeepGroups = hasUserNamespace || Rootless.isMapped
         try Self.checkMapped(process.user, linux)
         // Who enters a user namespace has every capability in there.
         let available =
@@ -114,7 +116,7 @@ struct ProcessSetup: Sendable {
             let entered = chdir(process.cwd) == 0
             var credentials = Credentials(
                 user: process.user.uid, group: process.user.gid, additionalGroups: process.user.additionalGids)
-            credentials.mayKeepGroups = hasUserNamespace
+            credentials.mayKeepGroups = mayKeepGroups
             try credentials.apply()
             // A directory on a file system that distrusts root opens only for the user.
             if !entered {

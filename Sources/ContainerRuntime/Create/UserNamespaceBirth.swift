@@ -6,11 +6,15 @@ import LinuxSystem
 /// joins may belong to the runtime's, so it has to be joined before. The process in between does both, makes the first
 /// process as a further child of the runtime, and ends.
 struct UserNamespaceBirth {
-    let namespaces: NamespacePlan
-    /// For a new user namespace.
-    let maps: IDMaps
+    enum Way {
+        /// As config.json says, with these maps for a new user namespace.
+        case plan(NamespacePlan, IDMaps, ClockOffsets?)
+        /// What a process is in, by its pidfd.
+        case container(CInt, Namespaces)
+    }
+
+    let way: Way
     let request: CloneRequest
-    let clocks: ClockOffsets?
     /// The first process's end of the channel.
     let theirs: CInt
 
@@ -45,7 +49,7 @@ struct UserNamespaceBirth {
         while true {
             switch try channel.receive() {
             case .unmapped:
-                try maps.write(to: pid)
+                if case .plan(_, let maps, _) = way { try maps.write(to: pid) }
                 try channel.send(.proceed)
             case .born(let first): return first
             case .failed(let text): throw RuntimeError(text)
@@ -76,6 +80,17 @@ struct UserNamespaceBirth {
     }
 
     private func enter(_ channel: borrowing InitChannel) throws(RuntimeError) {
+        switch way {
+        case .plan(let namespaces, _, let clocks): try enter(namespaces, clocks, channel)
+        case .container(let process, let kinds):
+            if kinds.isEmpty { return }
+            try launching { () throws(SystemError) in try joinNamespaces(process, kinds) }
+        }
+    }
+
+    private func enter(
+        _ namespaces: NamespacePlan, _ clocks: ClockOffsets?, _ channel: borrowing InitChannel
+    ) throws(RuntimeError) {
         try launching { () throws(SystemError) in
             let others = Namespaces.all.subtracting([.user, .mount])
             let joined = try namespaces.joinPermitted(others)
