@@ -75,8 +75,8 @@ package struct ProcessStat: Equatable, Sendable {
 
     /// The name in field 2 may hold blanks and parentheses, so fields are counted from the last parenthesis.
     init?(text: String) {
-        guard let end = text.lastIndex(of: ")") else { return nil }
-        let fields = text[text.index(after: end)...].split(separator: " ")
+        guard let end = text.utf8.lastIndex(of: UInt8(ascii: ")")) else { return nil }
+        let fields = text.utf8[end...].dropFirst().split(separator: UInt8(ascii: " ")).map(Substring.init)
         guard fields.count > 19, let state = fields[0].first, let startTime = UInt64(fields[19]) else { return nil }
         self.state = state
         self.startTime = startTime

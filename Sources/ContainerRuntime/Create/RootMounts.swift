@@ -1,4 +1,3 @@
-import FoundationEssentials
 import LinuxSystem
 import OCISpec
 
@@ -195,7 +194,8 @@ struct RootMounts: ~Copyable {
     }
 
     static func clean(_ path: String) -> String {
-        let cleaned = path.split(separator: "/").reduce(into: "") { if $1 != "." { $0 += "/" + $1 } }
+        let parts = path.utf8.split(separator: UInt8(ascii: "/")).map(Substring.init)
+        let cleaned = parts.reduce(into: "") { if $1 != "." { $0 += "/" + $1 } }
         return cleaned.isEmpty ? "/" : cleaned
     }
 }
