@@ -56,6 +56,14 @@ private struct JSONIndex: CodingKey {
     init?(stringValue: String) { return nil }
 }
 
+private struct MemberName: CodingKey {
+    let stringValue: String
+    var intValue: Int? { nil }
+
+    init(stringValue: String) { self.stringValue = stringValue }
+    init?(intValue: Int) { return nil }
+}
+
 extension JSONTreeDecoder: SingleValueDecodingContainer {
     func decodeNil() -> Bool { value == .null }
 
@@ -91,7 +99,19 @@ extension JSONTreeDecoder: SingleValueDecodingContainer {
     func decode(_ type: UInt16.Type) throws -> UInt16 { try integer(type) }
     func decode(_ type: UInt32.Type) throws -> UInt32 { try integer(type) }
     func decode(_ type: UInt64.Type) throws -> UInt64 { try integer(type) }
-    func decode<T: Decodable>(_ type: T.Type) throws -> T { try T(from: self) }
+    func decode<T: Decodable>(_ type: T.Type) throws -> T {
+        if type == [String: String].self, let texts = try texts() as? T { return texts }
+        return try T(from: self)
+    }
+
+    /// Dictionary's own decoder casts every key, and for each goes through all conformances of the program.
+    private func texts() throws -> [String: String] {
+        guard case .object(let members) = value else { throw mismatch([String: Any].self) }
+        let object = JSONObjectContainer<MemberName>(members: members, place: place)
+        var texts: [String: String] = [:]
+        for name in object.allKeys { texts[name.stringValue] = try object.decode(String.self, forKey: name) }
+        return texts
+    }
 
     private func integer<I: FixedWidthInteger>(_ type: I.Type) throws -> I {
         switch value {
@@ -121,7 +141,7 @@ private struct JSONObjectContainer<Key: CodingKey>: KeyedDecodingContainerProtoc
 
     func decodeNil(forKey key: Key) throws -> Bool { members[key.stringValue] ?? .null == .null }
 
-    func decode<T: Decodable>(_ type: T.Type, forKey key: Key) throws -> T { try T(from: decoder(key)) }
+    func decode<T: Decodable>(_ type: T.Type, forKey key: Key) throws -> T { try decoder(key).decode(type) }
 
     func nestedContainer<Nested: CodingKey>(
         keyedBy type: Nested.Type, forKey key: Key
@@ -166,7 +186,7 @@ private struct JSONArrayContainer: UnkeyedDecodingContainer {
         return true
     }
 
-    mutating func decode<T: Decodable>(_ type: T.Type) throws -> T { try T(from: next()) }
+    mutating func decode<T: Decodable>(_ type: T.Type) throws -> T { try next().decode(type) }
 
     mutating func nestedContainer<Key: CodingKey>(keyedBy type: Key.Type) throws -> KeyedDecodingContainer<Key> {
         try next().container(keyedBy: type)
