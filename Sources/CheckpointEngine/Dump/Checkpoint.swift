@@ -10,7 +10,9 @@ package struct CheckpointRequest {
     package var firstProcess: pid_t
     /// Every process in the container's cgroup.
     package var members: () throws -> [pid_t]
-    /// Lets tasks run that the v1 freezer holds; they are under ptrace by then. And the way back.
+    /// Whether the cgroup is frozen, to stay so.
+    package var isPaused: Bool
+    /// Lets tasks run that the freezer holds; they are under ptrace by then. And the way back.
     package var thaw: () throws -> Void
     package var refreeze: () throws -> Void
     package var leaveRunning: Bool
@@ -24,12 +26,13 @@ package struct CheckpointRequest {
 
     package init(
         container: String, firstProcess: pid_t, members: @escaping () throws -> [pid_t],
-        thaw: @escaping () throws -> Void, refreeze: @escaping () throws -> Void, leaveRunning: Bool,
+        isPaused: Bool, thaw: @escaping () throws -> Void, refreeze: @escaping () throws -> Void, leaveRunning: Bool,
         externalDescriptors: [String], hostMounts: Set<String>, hasTerminal: Bool, options: DumpOptions, logger: Logger
     ) {
         self.container = container
         self.firstProcess = firstProcess
         self.members = members
+        self.isPaused = isPaused
         self.thaw = thaw
         self.refreeze = refreeze
         self.leaveRunning = leaveRunning
@@ -60,19 +63,13 @@ package func checkpoint(
 ) throws -> CheckpointStatistics {
     var statistics = CheckpointStatistics()
     let start = microseconds()
+    if !request.isPaused { try Stranger.awaitEnd(of: request) }
     var flags: [pid_t: [Range<UInt64>: Set<Substring>]] = [:]
     for process in try request.members() { flags[process] = try? mappingFlags(of: process) }
 
     let stopping = microseconds()
-    var tasks: ContainerTasks? = try ContainerTasks(
-        first: request.firstProcess, members: request.members, thaw: request.thaw)
-    defer {
-        // A paused container stays paused: its tasks are frozen again before ptrace lets them go.
-        if let tasks {
-            try? request.refreeze()
-            tasks.release()
-        }
-    }
+    var tasks: ContainerTasks? = try ContainerTasks(of: request)
+    defer { tasks?.release() }
     let stopped = microseconds()
     statistics.freezing = stopped - stopping
     guard let running = tasks, let first = running.processes.first else {
@@ -105,7 +102,6 @@ package func checkpoint(
         try dump.pages.write(into: directory.raw)
         statistics.memoryDump = microseconds() - copying
         if request.leaveRunning {
-            try? request.refreeze()
             running.release()
             tasks = nil
             statistics.frozen = microseconds() - stopping

@@ -14,31 +14,10 @@ final class ContainerTasks {
         .distinguishSystemCalls, .traceFork, .traceVfork, .traceClone, .suspendSeccomp,
     ]
 
-    /// - Parameters:
-    ///   - first: the container's first process.
-    ///   - members: every process in the container's cgroup, asked anew in each pass.
-    ///   - thaw: called once all tasks known so far are interrupted; see above.
-    init(first: pid_t, members: () throws -> [pid_t], thaw: () throws -> Void) throws {
+    init(of request: CheckpointRequest) throws {
+        refreeze = request.isPaused ? request.refreeze : {}
         do {
-            // The last pass has met nothing new and nobody who just died, so what it saw stands still.
-            var isThawed = false
-            repeat {
-                sawChange = !isThawed
-                processes = []
-                try visit(first, parent: nil, isThawed: isThawed)
-                if !isThawed {
-                    try thaw()
-                    isThawed = true
-                    for task in waiting { try awaitStop(task) }
-                    waiting = []
-                }
-            } while sawChange
-            let inside = Set(processes.map(\.hostPid))
-            for stranger in try members() where !inside.contains(stranger) {
-                throw CheckpointError(
-                    "process \(stranger) (\(commandName(stranger))) was put into the container from outside (exec): "
-                        + "its parent is not in the container, so it cannot be restored; wait until it has ended")
-            }
+            try stop(request)
             for process in processes where !process.isZombie { try takeOver(process) }
         } catch {
             release()
@@ -46,6 +25,31 @@ final class ContainerTasks {
         }
     }
 
+    /// The last pass has met nothing new and nobody who just died, so what it saw stands still.
+    private func stop(_ request: CheckpointRequest) throws {
+        var isThawed = false
+        let strangers = Stranger.Patience()
+        repeat {
+            sawChange = !isThawed
+            processes = []
+            try visit(request.firstProcess, parent: nil, isThawed: isThawed)
+            if !isThawed {
+                // All tasks known so far are interrupted.
+                if request.isPaused { try request.thaw() }
+                isThawed = true
+                for task in waiting { try awaitStop(task) }
+                waiting = []
+            }
+            // What a stranger leaves behind becomes a child of the first process, and is met in another pass.
+            let inside = Set(processes.map(\.hostPid))
+            if !sawChange, let stranger = try request.members().first(where: { !inside.contains($0) }) {
+                try strangers.wait(for: stranger)
+                sawChange = true
+            }
+        } while sawChange
+    }
+
+    private let refreeze: () throws -> Void
     private var sawChange = false
     private var waiting: [pid_t] = []
     private var stops: [pid_t: Stop] = [:]
@@ -120,6 +124,8 @@ final class ContainerTasks {
 
     /// Lets everything go on as if nothing had happened. Never fails: what is gone needs no letting go.
     func release() {
+        // A paused container stays paused: its tasks are frozen again before ptrace lets them go.
+        try? refreeze()
         for process in processes {
             try? process.session?.leave()
             process.session = nil

@@ -32,6 +32,7 @@ struct ProcessStatus {
 
     var state: Character { fields["State"]?.first ?? "?" }
     var isZombie: Bool { state == "Z" || state == "X" }
+    var parent: pid_t { number("PPid", 0) }
     var tracer: pid_t { number("TracerPid", 0) }
     /// The ids in the innermost pid namespace.
     var innerPid: pid_t { last("NSpid") }

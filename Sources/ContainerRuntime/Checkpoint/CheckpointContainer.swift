@@ -57,7 +57,7 @@ private func request(
     let hostMounts = spec.mounts.filter(\.isBind)
     return CheckpointRequest(
         container: container.id, firstProcess: container.state.initPid, members: { try cgroups.processes() },
-        thaw: { if isPaused { try cgroups.thaw() } }, refreeze: { if isPaused { try cgroups.freeze() } },
+        isPaused: isPaused, thaw: { try cgroups.thaw() }, refreeze: { try cgroups.freeze() },
         leaveRunning: options.leaveRunning, externalDescriptors: container.state.externalDescriptors,
         hostMounts: Set(hostMounts.map(\.destination)), hasTerminal: spec.process?.terminal == true,
         options: options.carried, logger: logger)

@@ -93,6 +93,13 @@ enum Files {
         return Int(status.st_size)
     }
 
+    /// When a file was last written; nothing is older than a file that is not there.
+    static func changed(_ path: String) -> Double {
+        var status = stat()
+        guard stat(path, &status) == 0 else { return 0 }
+        return Double(status.st_mtim.tv_sec) + Double(status.st_mtim.tv_nsec) / 1e9
+    }
+
     /// Kind and permissions.
     static func mode(of path: String) throws(Failure) -> mode_t {
         var status = stat()

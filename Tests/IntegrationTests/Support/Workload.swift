@@ -21,7 +21,7 @@ enum Workload {
         let program = Runtime.packageFolder + "/.build/workloads/" + name
         try Files.makeFolder(Files.parent(of: program))
         let sources = ["\(folder)/\(name).c", "\(folder)/workload.h", "\(folder)/facts.h"]
-        if sources.allSatisfy({ changed($0) < changed(program) }) { return program }
+        if sources.allSatisfy({ Files.changed($0) < Files.changed(program) }) { return program }
         let unfinished = "\(program).\(getpid())"
         try Command(
             "gcc", "-static", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", "-I", folder, "-o", unfinished,
@@ -29,13 +29,6 @@ enum Workload {
         ).run().succeeded()
         try check(rename(unfinished, program), "rename \(unfinished)")
         return program
-    }
-
-    /// When a file was last written; nothing is older than a file that is not there.
-    private static func changed(_ path: String) -> Double {
-        var status = stat()
-        guard stat(path, &status) == 0 else { return 0 }
-        return Double(status.st_mtim.tv_sec) + Double(status.st_mtim.tv_nsec) / 1e9
     }
 
     /// What follows `key` in a source file's comment `// key: value`.

@@ -1,0 +1,107 @@
+import Glibc
+
+/// containerd with all its state in a test's folder, its shim with the runtime under test.
+final class Containerd {
+    /// The name of its one image.
+    static let image = "docker.io/local/bb:bb"
+
+    let folder: String
+    let socket: String
+    var namespace: String { bed.token }
+    private let bed: TestBed
+    private var daemon: Daemon?
+    private var execs = 0
+
+    init(_ bed: TestBed) throws(Failure) {
+        self.bed = bed
+        folder = bed.folder + "/containerd"
+        socket = folder + "/c.sock"
+        try Files.makeFolder(folder)
+        try Files.write(
+            """
+            version = 2
+            root = "\(folder)/root"
+            state = "\(folder)/state"
+            disabled_plugins = ["io.containerd.grpc.v1.cri"]
+            [grpc]
+              address = "\(socket)"
+            [ttrpc]
+              address = "\(folder)/c.ttrpc.sock"
+
+            """, to: folder + "/config.toml")
+        var command = Command("containerd", "--config", folder + "/config.toml")
+        command.environment += ["TMPDIR=" + folder]
+        daemon = try Daemon(command, log: folder + "/containerd.log") {
+            (try? self.command(["version"]).run().status) == 0
+        }
+    }
+
+    func importImage() throws(Failure) {
+        try run("image", "import", "--base-name", "docker.io/local/bb", try ClientImage.layout)
+    }
+
+    /// `ctr`; its namespace gives containers' cgroups a name by which the leak check knows them.
+    func command(_ arguments: [String]) -> Command {
+        Command(["ctr", "--address", socket, "--namespace", namespace] + arguments)
+    }
+
+    /// What ctr printed; a failure where it failed.
+    @discardableResult
+    func run(_ arguments: String...) throws(Failure) -> String {
+        try command(arguments).run(seconds: 30).succeeded().output
+    }
+
+    /// `ctr run`, with flags of its own before the container's name.
+    func container(_ name: String, flags: [String] = [], _ words: String...) -> Command {
+        let runtime = ["--runc-binary", bed.runtime.executable, "--runc-root", folder + "/runtime"]
+        return command(["run"] + runtime + ["--fifo-dir", folder + "/fifo"] + flags + [Self.image, name] + words)
+    }
+
+    /// `ctr task exec`.
+    func exec(_ name: String, flags: [String] = [], _ words: String...) -> Command {
+        execs += 1
+        let own = ["--exec-id", "exec\(execs)", "--fifo-dir", folder + "/fifo"]
+        return command(["task", "exec"] + own + flags + [name] + words)
+    }
+
+    /// A container in the background that counts in /state/n.
+    func counter(_ name: String, _ flags: String...) throws(Failure) {
+        try container(name, flags: ["--detach"] + flags, "sh", "-c", ClientWorkload.counter).run().succeeded()
+        _ = try count(name, beyond: 5)
+    }
+
+    /// Waits until a container has counted beyond a number, and says how far it came.
+    func count(_ name: String, beyond: Int) throws(Failure) -> Int {
+        try ClientWorkload.count(beyond: beyond) { () throws(Failure) in
+            try exec(name, "cat", "/state/n").run().succeeded().output
+        }
+    }
+
+    /// RUNNING, PAUSED, STOPPED; nil without a task.
+    func status(_ name: String) throws(Failure) -> String? {
+        let lines = try run("task", "list").split(separator: "\n").map { $0.split(separator: " ") }
+        return lines.first { $0.first == name[...] }?.last.map(String.init)
+    }
+
+    /// Kills a container's task, and removes both.
+    func remove(_ name: String) throws(Failure) {
+        try run("task", "rm", "--force", name)
+        try run("container", "rm", name)
+    }
+
+    /// Ends every container, waits for their shims, and stops the daemon.
+    func end() {
+        let containers = (try? run("container", "list", "--quiet")) ?? ""
+        for name in containers.split(separator: "\n") {
+            _ = try? run("task", "rm", "--force", String(name))
+            _ = try? run("container", "rm", String(name))
+        }
+        _ = until(seconds: 10) {
+            !bed.leakCheck.processes().contains {
+                Files.text(of: "/proc/\($0)/comm")?.hasPrefix("containerd-shim") == true
+            }
+        }
+        daemon?.stop()
+        _ = until(seconds: 5) { bed.leakCheck.cgroups().allSatisfy { rmdir($0) == 0 } }
+    }
+}
