@@ -102,7 +102,10 @@ final class ContainerTasks {
         do throws(TraceeError) {
             stops[task] = try Ptrace(task).waitUntilInterrupted(milliseconds: 10_000)
         } catch {
-            guard case .gone = error else { throw error }
+            guard case .gone = error else {
+                let place = (try? readText("/proc/\(task)/wchan")) ?? "?"
+                throw CheckpointError("\(commandName(task)): \(error); it is in \(place)")
+            }
             sawChange = true
             seized.remove(task)
         }

@@ -77,7 +77,11 @@ extension Container {
                 try channel.send(.proceed)
                 try channel.follow(
                     pidfd, pid: pid, SeccompListener(configuration.linux?.seccomp, HookRunner.state(state, .running)),
-                    setup)
+                    setup
+                ) { () throws(RuntimeError) in
+                    // A pause has overtaken it. Its caller may hold a lock that the resume needs: containerd's shim does.
+                    if !request.ignorePaused, status() == .paused { throw .execPaused }
+                }
                 let terminal = try launching { () throws(SystemError) in try console?.receiveTerminal() ?? nil }
                 if let pidFile = request.pidFile { try writePidFile(pidFile, pid) }
                 if request.detach { return 0 }
@@ -86,7 +90,8 @@ extension Container {
                 }
             } catch {
                 try? pidfd.send(SIGKILL)
-                _ = try? pidfd.wait()
+                // In a v1 freezer it dies when it is thawed, whoever is its parent then.
+                if (try? pidfd.ends(within: 1000)) == true { _ = try? pidfd.wait() }
                 throw error
             }
         }

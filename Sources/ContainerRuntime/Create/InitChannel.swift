@@ -91,10 +91,14 @@ struct InitChannel: ~Copyable {
     }
 
     /// Returns when the process at the other end has become its program.
+    ///
+    /// - Parameter check: asked every 100 ms that nothing is heard of the process; what it throws ends the waiting.
     func follow(
-        _ process: borrowing Pidfd, pid: pid_t, _ listener: SeccompListener, _ setup: ProcessSetup? = nil
+        _ process: borrowing Pidfd, pid: pid_t, _ listener: SeccompListener, _ setup: ProcessSetup? = nil,
+        check: () throws(RuntimeError) -> Void = {}
     ) throws(RuntimeError) {
         while true {
+            while !(try isReadable(within: 100)) { try check() }
             switch try receive() {
             case nil: return
             case .failed(let text): throw RuntimeError("unable to start container process: \(text)")
@@ -107,6 +111,13 @@ struct InitChannel: ~Copyable {
                 try send(.proceed)
             case .some(let other): throw RuntimeError("unexpected message from container process: \(other)")
             }
+        }
+    }
+
+    private func isReadable(within milliseconds: CInt) throws(RuntimeError) -> Bool {
+        try launching { () throws(SystemError) in
+            var poll = pollfd(fd: socket.raw, events: Int16(POLLIN), revents: 0)
+            return try system("poll the other process") { clinux_poll(&poll, 1, milliseconds) } > 0
         }
     }
 

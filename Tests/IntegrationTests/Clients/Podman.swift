@@ -7,7 +7,7 @@ final class Podman {
     /// By its name the leak check knows the cgroups of this test.
     var cgroupParent: String { "/" + token }
     /// In which podman and its bridge live, where a test asks for one.
-    private var networkNamespace: String?
+    private var network: OwnNetwork?
 
     /// With one image, `bb`: busybox.
     init(_ bed: TestBed, ownNetwork: Bool = false) throws(Failure) {
@@ -38,21 +38,13 @@ final class Podman {
             network_config_dir = "\(folder)/networks"
 
             """, to: folder + "/containers.conf")
-        if ownNetwork {
-            try Command("ip", "netns", "add", bed.token).run().succeeded()
-            networkNamespace = "/run/netns/" + bed.token
-            try command(inNetwork: ["ip", "link", "set", "lo", "up"]).run().succeeded()
-        }
+        if ownNetwork { network = try OwnNetwork(named: token) }
         try importImage()
     }
 
     private func importImage() throws(Failure) {
         let rootfs = folder + "/rootfs"
-        for name in ["bin", "etc", "dev", "proc", "sys", "tmp", "run", "root", "state"] {
-            try Files.makeFolder("\(rootfs)/\(name)", mode: name == "tmp" ? 0o777 : 0o755)
-        }
-        try Bundle.fill(rootfs, with: .busybox)
-        try Files.write("root:x:0:0:root:/root:/bin/sh\n", to: rootfs + "/etc/passwd")
+        try ClientImage.fillRoot(rootfs)
         try Command("tar", "-C", rootfs, "-cf", folder + "/bb.tar", ".").run().succeeded()
         try run("import", folder + "/bb.tar", "bb")
     }
@@ -63,7 +55,7 @@ final class Podman {
     }
 
     private func command(inNetwork words: [String]) -> Command {
-        Command((networkNamespace.map { ["nsenter", "--net=" + $0] } ?? []) + words)
+        network?.command(words) ?? Command(words)
     }
 
     func command(_ arguments: [String]) -> Command {
@@ -88,7 +80,7 @@ final class Podman {
 
     /// `podman run`, in the pod that is named or without a network of its own.
     func container(_ arguments: [String]) throws(Failure) -> Outcome {
-        let network = networkNamespace == nil ? ["--network", "none"] : []
+        let network = network == nil ? ["--network", "none"] : []
         let place = arguments.contains("--pod") ? [] : ["--cgroup-parent", cgroupParent] + network
         return try command(["run"] + place + arguments).run(seconds: 30)
     }
@@ -100,21 +92,15 @@ final class Podman {
 
     /// A container in the background that counts in /state/n, with more flags of `run`.
     func counter(_ name: String, _ flags: String...) throws(Failure) {
-        let program = "i=0; while :; do i=$((i+1)); echo $i >/state/m; mv /state/m /state/n; sleep 0.01; done"
-        try container(["-d", "--name", name] + flags + ["bb", "sh", "-c", program]).succeeded()
+        try container(["-d", "--name", name] + flags + ["bb", "sh", "-c", ClientWorkload.counter]).succeeded()
         _ = try count(name, beyond: 5)
     }
 
     /// Waits until a container has counted beyond a number, and says how far it came.
     func count(_ name: String, beyond: Int) throws(Failure) -> Int {
-        var last = "", number = 0
-        let came = until(seconds: 10) {
-            guard let outcome = try? command(["exec", name, "cat", "/state/n"]).run() else { return false }
-            (last, number) = (outcome.description, Int(outcome.output) ?? 0)
-            return number > beyond
+        try ClientWorkload.count(beyond: beyond) { () throws(Failure) in
+            try command(["exec", name, "cat", "/state/n"]).run().succeeded().output
         }
-        guard came else { throw Failure("\(name) has not counted beyond \(beyond): \(last)") }
-        return number
     }
 
     func inspect(_ name: String, _ format: String) throws(Failure) -> String {
@@ -134,7 +120,7 @@ final class Podman {
         let leakCheck = LeakCheck(token: token, stateFolder: folder)
         _ = until(seconds: 5) { leakCheck.processes().isEmpty }
         umount2(folder + "/root/overlay", Int32(MNT_DETACH))
-        if networkNamespace != nil { _ = try? Command("ip", "netns", "delete", token).run() }
+        network?.remove()
         _ = until(seconds: 5) { leakCheck.cgroups().allSatisfy { rmdir($0) == 0 } }
     }
 }
