@@ -93,7 +93,9 @@ extension Integration {
                             echo \(kind) $0 $(readlink /proc/self/ns/mnt) $(readlink /proc/self/ns/net) >>$log
                             cut -d' ' -f4 /proc/self/stat >$log.pid; read -r me <$log.pid
                             tr '\\0' '\\n' </proc/$me/environ | sed 's/^/\(kind) variable /' >>$log
-                            ls /proc/$me/fd | tr '\\n' ' ' | sed 's/^/\(kind) open /' >>$log; echo >>$log
+                            # In a shell of its own: this one would hold the ends of a pipeline, or what it replaced.
+                            (ls /proc/$me/fd >$log.open)
+                            tr '\\n' ' ' <$log.open | sed 's/^/\(kind) open /' >>$log; echo >>$log
                             """
                         var with = hook(container, kind, script)
                         with["env"] = ["A=1", "PATH=/bin:/usr/bin"]
