@@ -42,7 +42,8 @@ let package = Package(
             exclude: ["Protos"],
             swiftSettings: strict),
         .target(name: "Tracee", dependencies: ["LinuxSystem"], swiftSettings: strict),
-        .target(name: "Cgroups", dependencies: ["OCISpec", "LinuxSystem"], swiftSettings: strict),
+        .target(name: "Cgroups", dependencies: ["DBus", "OCISpec", "LinuxSystem"], swiftSettings: strict),
+        .target(name: "DBus", dependencies: ["LinuxSystem"], swiftSettings: strict),
         .target(name: "OCISpec", swiftSettings: strict),
         .target(
             name: "LinuxSystem",
@@ -54,11 +55,13 @@ let package = Package(
 
         .testTarget(name: "LinuxSystemTests", dependencies: ["LinuxSystem"], swiftSettings: strict),
         .testTarget(name: "OCISpecTests", dependencies: ["OCISpec"], swiftSettings: strict),
-        .testTarget(name: "CgroupsTests", dependencies: ["Cgroups"], swiftSettings: strict),
+        .testTarget(name: "CgroupsTests", dependencies: ["Cgroups", "DBus", "OCISpec"], swiftSettings: strict),
+        .testTarget(name: "DBusTests", dependencies: ["DBus", "LinuxSystem"], swiftSettings: strict),
         .testTarget(
             name: "CheckpointImagesTests", dependencies: ["CheckpointImages", "LinuxSystem"], swiftSettings: strict),
         .testTarget(
-            name: "ContainerRuntimeTests", dependencies: ["CheckpointImages", "ContainerRuntime", "OCISpec"],
+            name: "ContainerRuntimeTests",
+            dependencies: ["Cgroups", "CheckpointImages", "ContainerRuntime", "OCISpec"],
             swiftSettings: strict),
         .testTarget(name: "TraceeTests", dependencies: ["Tracee", "LinuxSystem"], swiftSettings: strict),
         .testTarget(

@@ -16,6 +16,8 @@ package struct CgroupSet: Codable, Equatable, Sendable {
     package var layout: Layout
     /// Directories by controller; the v2 hierarchy's is under the empty name.
     package var paths: [String: String]
+    /// With the systemd manager.
+    package var unit: SystemdUnit?
 
     package init(layout: Layout, paths: [String: String]) {
         self.layout = layout
@@ -40,6 +42,21 @@ package struct CgroupSet: Codable, Equatable, Sendable {
         let set = try plan(
             id: id, cgroupsPath: cgroupsPath, layout: try .ofThisMachine(), own: parseMembership(membership))
         if orNone, (cgroupsPath ?? "").isEmpty, !set.driver.directories.allSatisfy(mayMake) { return .disabled }
+        try set.refuseForeign()
+        return set
+    }
+
+    /// The same for systemd's: its unit lies beneath the service manager's own cgroup, and so does everything of v1.
+    package static func plan(systemdUnitOf id: String, cgroupsPath: String?) throws(CgroupError) -> CgroupSet {
+        let isUsers = ServiceManager.isUsers
+        let unit = try SystemdUnit(id: id, cgroupsPath: cgroupsPath, isUsers: isUsers)
+        var manager = try ServiceManager(ofUser: isUsers)
+        let base = isUsers ? clean(try manager.controlGroup()) : ""
+        let layout = try CgroupLayout.ofThisMachine()
+        let path = base + clean(try unit.path)
+        var set = CgroupSet(
+            layout: layout.isPureV2 ? .v2 : .v1, paths: layout.hierarchies.mapValues { $0.mountPoint + path })
+        set.unit = unit
         try set.refuseForeign()
         return set
     }
@@ -109,7 +126,34 @@ private func clean(_ path: String) -> String {
 // What a container's life needs of its cgroups.
 extension CgroupSet {
     /// Makes the directories. Refuses a cgroup that has processes already: they would share the container's fate.
-    package func create() throws(CgroupError) { try driver.create() }
+    ///
+    /// - Returns: who holds a systemd scope until the container's first process is in it.
+    package func create(for id: String, annotations: [String: String]) throws(CgroupError) -> ScopeKeeper? {
+        // Before systemd, which passes on only the controllers that it knows; it takes a directory that is there.
+        try driver.create()
+        guard let unit else { return nil }
+        var keeper: ScopeKeeper?
+        do {
+            if !unit.isSlice { keeper = try ScopeKeeper() }
+            let properties = [SystemdProperty].identity(of: unit, id: id, pid: keeper?.pid, isV2: layout == .v2)
+            var manager = try ServiceManager(ofUser: unit.isUsers)
+            try manager.start(unit, properties + [SystemdProperty].annotated(annotations))
+            return keeper
+        } catch {
+            keeper?.leave()
+            try? remove()
+            throw CgroupError("\(error)")
+        }
+    }
+
+    /// What systemd knows of, it would set back to its own idea of it when it is reloaded.
+    private func tellSystemd(_ resources: Resources, devices: DeviceRules?) throws(CgroupError) {
+        guard let unit else { return }
+        let properties = try (devices?.systemdProperties ?? []) + [SystemdProperty](resources, isV2: layout == .v2)
+        if properties.isEmpty { return }
+        var manager = try ServiceManager(ofUser: unit.isUsers)
+        try manager.set(properties, of: unit)
+    }
 
     /// Puts the process into every cgroup. A child that it clones is born there.
     package func join(_ pid: pid_t) throws(CgroupError) { try driver.join(pid) }
@@ -152,6 +196,7 @@ extension CgroupSet {
     /// - Parameter devices: false for who may not set device rules, nor use devices that are not its own.
     package func apply(_ resources: Resources?, devices: Bool = true) throws(CgroupError) {
         let resources = resources ?? Resources()
+        try tellSystemd(resources, devices: devices ? try DeviceRules(resources.devices) : nil)
         if devices { try driver.applyDevices(resources.devices) }
         try driver.limit(resources)
     }
@@ -159,6 +204,7 @@ extension CgroupSet {
     /// Sets the limits that the change speaks of and no others; device rules stay.
     package func update(_ change: Resources) throws(CgroupError) {
         if layout == .disabled { throw NoCgroups.missing }
+        try tellSystemd(change, devices: nil)
         try driver.limit(change)
     }
 
@@ -198,5 +244,17 @@ extension CgroupSet {
     package func killAll() throws(CgroupError) { try driver.killAll() }
 
     /// Removes the directories and whatever cgroups the container made beneath them; missing ones are fine.
-    package func remove() throws(CgroupError) { try driver.remove() }
+    package func remove() throws(CgroupError) {
+        var failure: CgroupError?
+        if let unit {
+            do throws(CgroupError) {
+                var manager = try ServiceManager(ofUser: unit.isUsers)
+                try manager.stop(unit)
+            } catch {
+                failure = error
+            }
+        }
+        try driver.remove()
+        if let failure { throw failure }
+    }
 }

@@ -36,9 +36,6 @@ struct Runtime {
             throw RuntimeError("--cgroup-manager: \(manager) is none of cgroupfs, systemd, disabled")
         }
         cgroupManager = global.systemdCgroup ? .systemd : known
-        if cgroupManager == .systemd, !Supported.systemdCgroups {
-            throw RuntimeError("--systemd-cgroup: not built yet")
-        }
     }
 
     /// The container by its id, for commands that only look.

@@ -68,6 +68,8 @@ extension Integration {
                     ("linux.memoryPolicy", { $0["linux"]["memoryPolicy"] = ["mode": "MPOL_BIND", "nodes": "63"] }),
                     ("linux.intelRdt", { $0["linux"]["intelRdt"] = ["closID": "guaranteed"] }),
                     ("linux.mountLabel", { $0["linux"]["mountLabel"] = "system_u:object_r:container_file_t:s0" }),
+                    ("selinux is not enabled", { $0["process"]["selinuxLabel"] = "system_u:system_r:container_t:s0" }),
+                    ("apparmor is not enabled", { $0["process"]["apparmorProfile"] = "docker-default" }),
                     ("process.execCPUAffinity.final", { $0["process"]["execCPUAffinity"] = ["final": "3-1"] }),
                 ]
                 for (field, edit) in edits {
@@ -76,6 +78,26 @@ extension Integration {
                     let outcome = try bed.runtime.run("run", "--bundle", container.bundle.folder, container.id)
                     #expect(outcome.status == 1 && outcome.errors.contains(field), "\(outcome)")
                 }
+            }
+        }
+
+        /// Where it runs `hack/vm` shows what it does.
+        @Test(
+            "without systemd its cgroup manager is refused", .enabled(if: !Files.exists("/run/systemd/system")),
+            .timeLimit(.minutes(1)))
+        func withoutSystemd() throws {
+            try TestBed.use { bed in
+                let container = try bed.container(.busybox, arguments: ["true"])
+                for flags in [["--systemd-cgroup"], ["--cgroup-manager", "systemd"]] {
+                    let words = flags + ["run", "--bundle", container.bundle.folder, container.id]
+                    let outcome = try bed.runtime.command(words).run()
+                    #expect(outcome.status == 1 && outcome.errors.contains("systemd not running"), "\(outcome)")
+                }
+                try container.bundle.edit { $0["linux"]["cgroupsPath"] = "/not/a/unit" }
+                let outcome = try bed.runtime.command(
+                    ["--systemd-cgroup", "run", "--bundle", container.bundle.folder, container.id]
+                ).run()
+                #expect(outcome.errors.contains("slice:prefix:name"), "\(outcome)")
             }
         }
 

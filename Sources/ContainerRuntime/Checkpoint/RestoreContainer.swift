@@ -37,10 +37,7 @@ private func restore(
     let hasTerminal = request.spec.process?.terminal == true
     try checkConsole(hasTerminal: hasTerminal, socket: options.consoleSocket, detach: options.detach)
     request.consoleSocket = options.consoleSocket
-    for label in [request.spec.process?.apparmorProfile, request.spec.process?.selinuxLabel]
-    where label?.isEmpty == false {
-        throw RuntimeError("restore of container \(id) failed: AppArmor and SELinux labels are not supported yet")
-    }
+    try options.overrideLabels(of: &request.spec)
     let plan = try restoring(id) {
         let images = try RestoreImages(try openImages(options.imagePath))
         if let offsets = try images.clockOffsets() {
@@ -54,6 +51,7 @@ private func restore(
     request.pid = plan.firstPid == 1 ? nil : plan.firstPid
     request.pidFile = options.pidFile
     request.noPivot = options.noPivot
+    request.cgroupManager = options.cgroupManager
     request.preservedDescriptors = options.preservedDescriptors
     if !options.detach {
         request.signals = SignalMask.blockAll()

@@ -1,5 +1,6 @@
 import CheckpointEngine
 import LinuxSystem
+import OCISpec
 
 /// What `restore` was asked to do. The fields are runc's flags, and those that its clients send beyond them.
 package struct RestoreOptions: Sendable, Equatable {
@@ -15,6 +16,7 @@ package struct RestoreOptions: Sendable, Equatable {
     package var detach = false
     package var noPivot = false
     package var noSubreaper = false
+    package var cgroupManager = CgroupManager.cgroupfs
     /// Descriptors from 3 on that the container keeps.
     package var preservedDescriptors: CInt = 0
     /// The flags that say what may be brought back, beyond what the images themselves say.
@@ -39,9 +41,24 @@ extension RestoreOptions {
     package func refuseUnknown() throws(RuntimeError) {
         try refuse([
             ("parent-path", parentPath != nil), ("auto-dedup", autoDedup), ("lazy-pages", lazyPages),
-            ("lsm-profile", lsmProfile != nil),
-            ("lsm-mount-context", lsmMountContext != nil),
         ])
         try refuse(mode: carried.manageCgroupsMode, emptyNamespaces: emptyNamespaces)
+    }
+
+    /// Labels that the command line gives count instead of the configuration's.
+    func overrideLabels(of spec: inout Spec) throws(RuntimeError) {
+        if let lsmProfile {
+            let parts = lsmProfile.split(separator: ":", maxSplits: 1).map(String.init)
+            guard parts.count == 2 else { throw RuntimeError("--lsm-profile \(lsmProfile): not of the form TYPE:NAME") }
+            switch parts[0] {
+            case "apparmor": spec.process?.apparmorProfile = parts[1]
+            case "selinux": spec.process?.selinuxLabel = parts[1]
+            default: throw RuntimeError("--lsm-profile \(lsmProfile): the type is neither apparmor nor selinux")
+            }
+        }
+        if let lsmMountContext {
+            if spec.linux == nil { spec.linux = Linux() }
+            spec.linux?.mountLabel = lsmMountContext
+        }
     }
 }

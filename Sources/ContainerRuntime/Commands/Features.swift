@@ -36,13 +36,13 @@ package enum Features {
             (
                 "cgroup",
                 .object([
-                    ("v1", .bool(true)), ("v2", .bool(true)), ("systemd", .bool(Supported.systemdCgroups)),
-                    ("systemdUser", .bool(Supported.systemdCgroups)), ("rdma", .bool(true)),
+                    ("v1", .bool(true)), ("v2", .bool(true)), ("systemd", .bool(true)),
+                    ("systemdUser", .bool(true)), ("rdma", .bool(true)),
                 ])
             ),
             ("seccomp", seccomp),
-            ("apparmor", enabled(Supported.appArmor)),
-            ("selinux", enabled(Supported.selinux)),
+            ("apparmor", enabled(true)),
+            ("selinux", enabled(true)),
             (
                 "intelRdt",
                 .object(["enabled", "schemata", "monitoring"].map { ($0, .bool(Supported.intelRdt)) })

@@ -21,6 +21,7 @@ struct ContainerCreator {
     let store: StateStore
     let namespaces: NamespacePlan
     let setup: ProcessSetup?
+    let restoredLabels: ProcessLabels?
     let cgroups: CgroupSet
 
     /// Whatever can be wrong with the request alone is found here, before anything is made.
@@ -42,9 +43,11 @@ struct ContainerCreator {
         if linux?.intelRdt != nil, !Supported.intelRdt {
             throw RuntimeError("linux.intelRdt: Intel RDT is not enabled: this machine has no /sys/fs/resctrl")
         }
-        if let label = linux?.mountLabel, !label.isEmpty, !Supported.selinux {
+        if let label = linux?.mountLabel, !label.isEmpty, !SecurityModules.hasSELinux {
             throw RuntimeError("linux.mountLabel: selinux is not enabled on this machine")
         }
+        restoredLabels =
+            request.firstProcess == .restored ? try request.spec.process.map(ProcessLabels.init) ?? nil : nil
         if request.firstProcess == .restored {
             setup = nil
         } else {
@@ -55,9 +58,13 @@ struct ContainerCreator {
                 preservedDescriptors: request.preservedDescriptors, extraEnvironment: request.extraEnvironment)
         }
         cgroups = try grouping { () throws(CgroupError) in
-            if request.cgroupManager == .disabled { return .disabled }
-            return try CgroupSet.plan(
-                id: request.id, cgroupsPath: linux?.cgroupsPath, orNone: request.rootless != .no)
+            switch request.cgroupManager {
+            case .disabled: .disabled
+            case .systemd: try CgroupSet.plan(systemdUnitOf: request.id, cgroupsPath: linux?.cgroupsPath)
+            case .cgroupfs:
+                try CgroupSet.plan(
+                    id: request.id, cgroupsPath: linux?.cgroupsPath, orNone: request.rootless != .no)
+            }
         }
         if request.rootless != .no, cgroups.layout == .disabled, request.cgroupManager != .disabled {
             try Rootless.refuseLimits(linux?.resources)
@@ -85,7 +92,9 @@ struct ContainerCreator {
             }
         }
         Trace.note("cgroups: \(Set(cgroups.paths.values).sorted().joined(separator: " "))")
-        try grouping { () throws(CgroupError) in try cgroups.create() }
+        let keeper = try grouping { () throws(CgroupError) in
+            try cgroups.create(for: request.id, annotations: request.spec.annotations)
+        }
         ownsCgroups = true
         // v1 takes all devices away before it gives some back, so nobody may be in the cgroup yet.
         if cgroups.layout == .v1 { try applyLimits() }
@@ -103,6 +112,7 @@ struct ContainerCreator {
             ContainerInit(
                 request: request, namespaces: namespaces, cgroups: cgroups, entry: entry,
                 channel: InitChannel(OwnedDescriptor(theirs), isConfined: true), setup: setup,
+                restoredLabels: restoredLabels,
                 console: console?.console, door: door,
                 hookRunner: HookRunner(state, creating: getpid()),
                 sources: server?.client() ?? .own, maps: maps, directory: directory
@@ -127,6 +137,7 @@ struct ContainerCreator {
                 try within("unable to start container process") { () throws(RuntimeError) in
                     try bringUp(state, pid, pidfd, channel)
                 }
+                keeper?.leave()
                 let terminal = try launching { () throws(SystemError) in try console?.receiveTerminal() ?? nil }
                 if let socket = request.pidfdSocket { try pidfd.hand(to: socket, as: "standard") }
                 return StagedContainer(

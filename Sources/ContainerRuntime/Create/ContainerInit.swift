@@ -13,6 +13,8 @@ struct ContainerInit: ~Copyable {
     let channel: InitChannel
     /// Nil for a container that is to be restored.
     let setup: ProcessSetup?
+    /// Of a container that is to be restored: its processes are born of this one.
+    let restoredLabels: ProcessLabels?
     let console: Console?
     /// Where `start` is waited for, if this is not to go on by itself.
     let door: StartSocket?
@@ -119,7 +121,7 @@ struct ContainerInit: ~Copyable {
                 }
             }
         }
-        try HiddenPaths(masked: linux.maskedPaths, readOnly: linux.readonlyPaths).apply()
+        try HiddenPaths(masked: linux.maskedPaths, readOnly: linux.readonlyPaths, label: linux.mountLabel).apply()
     }
 
     /// Standard streams that lead to the host's /dev/null shall lead to the container's.
@@ -174,6 +176,7 @@ struct ContainerInit: ~Copyable {
     }
 
     private func becomeSleeper() throws(RuntimeError) {
+        try restoredLabels?.applyNow()
         // The engine puts back what the checkpoint has, once this process dies with it as traced.
         try launching { () throws(SystemError) in try CallingProcess.setParentDeathSignal(SIGKILL) }
         try channel.send(.ready)

@@ -4,6 +4,8 @@ import LinuxSystem
 struct HiddenPaths {
     var masked: [String]
     var readOnly: [String]
+    /// The SELinux context of the directory that hides others: `linux.mountLabel`.
+    var label: String?
 
     func apply() throws(RuntimeError) {
         let root = ContainerRoot(
@@ -25,7 +27,7 @@ struct HiddenPaths {
             try launching("mask \(path)") { () throws(SystemError) in
                 guard let target = try root.findUnlessMissing(path) else { return }
                 let source = try status(of: target.raw).isDirectory ? empty : null.raw
-                let cover = if let source { try cloneMount(at: source) } else { try Self.emptyDirectory() }
+                let cover = if let source { try cloneMount(at: source) } else { try emptyDirectory() }
                 try attachMount(cover.raw, to: target.raw, name: path)
                 // From here on it can be cloned: before kernel 6.15 only an attached mount can.
                 if source == nil { empty = cover.release() }
@@ -33,10 +35,11 @@ struct HiddenPaths {
         }
     }
 
-    private static func emptyDirectory() throws(SystemError) -> OwnedDescriptor {
+    private func emptyDirectory() throws(SystemError) -> OwnedDescriptor {
         let context = try FilesystemContext("tmpfs")
         try context.set("source", "tmpfs")
         try context.set("ro")
+        if let label, !label.isEmpty { try context.set("context", label) }
         return try context.mount(.readOnly)
     }
 

@@ -14,6 +14,7 @@ struct ProcessSetup: Sendable {
     let placement: ProcessPlacement
     let hasUserNamespace: Bool
     private let mayKeepGroups: Bool
+    private let labels: ProcessLabels
 
     init(
         _ process: Process, in linux: Linux?, filter: SeccompFilter?, keyring: String?, preservedDescriptors: Int32,
@@ -24,13 +25,8 @@ struct ProcessSetup: Sendable {
         for limit in process.rlimits where ResourceLimit.resources[limit.type] == nil {
             throw RuntimeError("process.rlimits: unknown type \(limit.type)")
         }
-        if let label = process.selinuxLabel, !label.isEmpty, !Supported.selinux {
-            throw RuntimeError("selinux is not enabled on this machine")
-        }
-        if let profile = process.apparmorProfile, !profile.isEmpty, !Supported.appArmor {
-            throw RuntimeError("apparmor profile \(profile.quoted): apparmor is not enabled on this machine")
-        }
         self.process = process
+        labels = try ProcessLabels(process)
         placement = try ProcessPlacement(process, linux)
         self.filter = filter
         self.keyring = keyring
@@ -74,6 +70,7 @@ struct ProcessSetup: Sendable {
             throw RuntimeError("error setting rlimits for ready process: \(error)")
         }
         try placement.apply()
+        try labels.applyAtExec()
         if let keyring {
             try launching { () throws(SystemError) in try joinSessionKeyring(keyring) }
         }

@@ -30,7 +30,7 @@ final class RootFilesystem {
         }
         mounts = RootMounts(
             root: root, bundle: request.bundle, cgroups: cgroupView, sources: sources, isUserNamespace: isUserNamespace,
-            shared: shared)
+            shared: shared, label: request.spec.linux?.mountLabel)
     }
 
     func makeDevices() throws(RuntimeError) {

@@ -12,15 +12,18 @@ struct RootMounts: ~Copyable {
     private let isUserNamespace: Bool
     /// Binds that share mount events with the host, taken while its mounts were shared; open until the exec.
     private var shared: [(Mount, CInt)]
+    /// The SELinux context of what is in new file systems: `linux.mountLabel`.
+    private let label: String?
     /// Descriptors, open until the exec.
     private var lateReadOnly: [CInt] = []
 
     init(
         root: consuming ContainerRoot, bundle: String, cgroups: CgroupView, sources: MountSources,
         isUserNamespace: Bool,
-        shared: [(Mount, CInt)]
+        shared: [(Mount, CInt)], label: String?
     ) {
         self.root = root
+        self.label = label.flatMap { $0.isEmpty ? nil : $0 }
         self.bundle = bundle
         self.cgroups = cgroups
         self.sources = sources
@@ -101,7 +104,14 @@ struct RootMounts: ~Copyable {
         let context = try FilesystemContext(mount.type ?? "")
         if let source = mount.source, !source.isEmpty { try context.set("source", source) }
         for parameter in options.parameters { try context.set(parameter.key, parameter.value) }
+        if let label, !Self.labelled(mount, options) { try context.set("context", label) }
         return try context.mount(options.attributes.set)
+    }
+
+    /// Whether the kernel gives labels to what is in it by itself, or the configuration says others.
+    private static func labelled(_ mount: Mount, _ options: MountOptions) -> Bool {
+        ["proc", "sysfs", "mqueue"].contains(mount.type)
+            || options.parameters.contains { ["context", "fscontext", "defcontext", "rootcontext"].contains($0.key) }
     }
 
     private mutating func attachBind(

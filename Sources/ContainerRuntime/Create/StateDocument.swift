@@ -19,6 +19,14 @@ extension ContainerState {
             object.object { object in
                 object.member("layout", cgroups.layout.rawValue)
                 object.member("paths", cgroups.paths)
+                if let unit = cgroups.unit {
+                    object.key("unit")
+                    object.object { object in
+                        object.member("name", unit.name)
+                        object.member("slice", unit.slice)
+                        object.member("isUsers", "\(unit.isUsers)", isText: false)
+                    }
+                }
             }
             object.member("externalDescriptors", externalDescriptors)
             object.member("namespacePaths", namespacePaths)

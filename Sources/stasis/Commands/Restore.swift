@@ -45,6 +45,7 @@ struct Restore: RuntimeCommand {
         options.noPivot = noPivot
         options.noSubreaper = noSubreaper
         options.preservedDescriptors = preserveFds
+        options.cgroupManager = runtime.cgroupManager
         options.carried.tcpEstablished = tcpEstablished
         options.carried.tcpClose = tcpClose
         options.carried.externalUnixSockets = extUnixSk
