@@ -37,7 +37,8 @@ package enum Features {
                 "cgroup",
                 .object([
                     ("v1", .bool(true)), ("v2", .bool(true)), ("systemd", .bool(true)),
-                    ("systemdUser", .bool(true)), ("rdma", .bool(true)),
+                    // Nobody has tried the user's own service manager yet.
+                    ("systemdUser", .bool(false)), ("rdma", .bool(true)),
                 ])
             ),
             ("seccomp", seccomp),
