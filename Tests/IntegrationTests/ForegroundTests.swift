@@ -159,7 +159,8 @@ extension Integration {
         func otherFlags() throws {
             try TestBed.use { bed in
                 let container = try bed.container(
-                    .busybox, arguments: ["sh", "-c", "ls -d /host* /state; grep -q _ses.\(bed.token) /proc/keys; echo $?"])
+                    .busybox,
+                    arguments: ["sh", "-c", "ls -d /host* /state; grep -q _ses.\(bed.token) /proc/keys; echo $?"])
                 try container.bundle.edit { config in
                     config["linux"]["maskedPaths"] = []
                     config["linux"]["seccomp"] = .null
