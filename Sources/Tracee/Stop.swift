@@ -83,9 +83,9 @@ extension Ptrace {
 }
 
 extension Ptrace {
-    /// ``waitUntilInterrupted()`` with an end: a task in an uninterruptible sleep (a vfork that waits for its child, a
-    /// file system that does not answer) does not stop.
-    public func waitUntilInterrupted(milliseconds: Int) throws(TraceeError) -> Stop {
+    /// ``waitUntilInterrupted()`` with an end: nil for a task in an uninterruptible sleep (a vfork that waits for its
+    /// child, a file system that does not answer), which does not stop.
+    public func waitUntilInterrupted(milliseconds: Int) throws(TraceeError) -> Stop? {
         var waited = 0
         var pause = 10
         while waited < milliseconds * 1000 {
@@ -110,6 +110,6 @@ extension Ptrace {
             case .exited, .killed: throw .gone(task)
             }
         }
-        throw .unexpected(task, "does not stop: it is in an uninterruptible sleep (vfork, or a device that hangs)")
+        return nil
     }
 }

@@ -36,6 +36,24 @@ extension Integration {
         }
 
         @Test(
+            "survives a checkpoint while it is paused", .enabled(if: Runtime.canCheckpoint), .timeLimit(.minutes(1)),
+            arguments: ["threads", "vfork"])
+        func paused(name: String) throws {
+            try TestBed.use { bed in
+                let container = try bed.container(workload: name)
+                try container.run()
+                try container.waitUntilReady()
+                try container.expectPass("before the checkpoint")
+                try bed.runtime.run("pause", container.id).succeeded()
+                try container.checkpointCommand(to: "first", leaveRunning: true).run().succeeded()
+                #expect(try container.status() == "paused")
+                try container.checkpoint(to: "image")
+                try container.restore(from: "image")
+                try container.expectPass("after the restore")
+            }
+        }
+
+        @Test(
             "goes on after a checkpoint that leaves it running", .enabled(if: Runtime.canCheckpoint),
             .timeLimit(.minutes(2)), arguments: Workload.supported)
         func leaveRunning(name: String) throws {

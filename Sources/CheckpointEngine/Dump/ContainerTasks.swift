@@ -66,10 +66,7 @@ final class ContainerTasks {
         let threads = try directoryEntries("/proc/\(pid)/task").compactMap { pid_t($0) }
         for task in threads where !seized.contains(task) { try seize(task, of: process, isThawed: isThawed) }
         for task in threads {
-            let children = (try? readText("/proc/\(pid)/task/\(task)/children")) ?? ""
-            for child in children.split(separator: " ").compactMap({ pid_t($0) }) {
-                try visit(child, parent: process, isThawed: isThawed)
-            }
+            for child in children(of: task) { try visit(child, parent: process, isThawed: isThawed) }
         }
     }
 
@@ -99,16 +96,50 @@ final class ContainerTasks {
     }
 
     private func awaitStop(_ task: pid_t) throws {
-        do throws(TraceeError) {
-            stops[task] = try Ptrace(task).waitUntilInterrupted(milliseconds: 10_000)
-        } catch {
-            guard case .gone = error else {
-                let place = (try? readText("/proc/\(task)/wchan")) ?? "?"
-                throw CheckpointError("\(commandName(task)): \(error); it is in \(place)")
+        guard stops[task] == nil else { return }
+        do {
+            stops[task] = try Ptrace(task).waitUntilInterrupted(milliseconds: 5)
+            if stops[task] != nil { return }
+            let children = try letVforkEnd(of: task)
+            let end = microseconds() + 10_000_000
+            while stops[task] == nil, microseconds() < end {
+                // What a child meets on its way, a signal or a child of its own, it gets.
+                for child in children { _ = try? Ptrace(child).waitUntilInterrupted(milliseconds: 1) }
+                stops[task] = try Ptrace(task).waitUntilInterrupted(milliseconds: 5)
             }
+            guard stops[task] != nil else {
+                let place = (try? readText("/proc/\(task)/wchan")) ?? "?"
+                throw CheckpointError(
+                    "task \(task) (\(commandName(task))) does not stop: it is in an uninterruptible sleep, in \(place)")
+            }
+            for child in children {
+                try? Ptrace(child).interrupt()
+                try awaitStop(child)
+            }
+        } catch TraceeError.gone {
             sawChange = true
             seized.remove(task)
         }
+    }
+
+    /// A parent in vfork(2) comes to its stop only when its child has another program or has ended. A child that stands
+    /// still already is let run until then. It is the one that has its parent's memory.
+    private func letVforkEnd(of task: pid_t) throws -> [pid_t] {
+        try children(of: task).filter { child in
+            let isSame = (try? systemCall("kcmp", Int(SYS_kcmp), Int(task), Int(child), 1, 0, 0)) == 0  // KCMP_VM
+            guard isSame, (try? ProcessStatus(child).tracer) == getpid() else { return false }
+            seized.insert(child)
+            try awaitStop(child)
+            guard stops[child] == .interrupted else { return false }
+            stops[child] = nil
+            try Ptrace(child).resume()
+            return true
+        }
+    }
+
+    private func children(of task: pid_t) -> [pid_t] {
+        let text = (try? readText("/proc/\(task)/task/\(task)/children")) ?? ""
+        return text.split(separator: " ").compactMap { pid_t($0) }
     }
 
     private func takeOver(_ process: CapturedProcess) throws {
