@@ -75,6 +75,12 @@ extension Integration {
                 #expect(try user.run("exec", id, "true").status == 255)
                 try user.run("start", id).succeeded()
                 #expect(Files.exists("\(user.folder)/run/stasis/\(id)/state.json"))
+                let images = ["--image-path", bundle.folder + "/image", "--work-path", bundle.folder]
+                for words in [["checkpoint"], ["restore", "--bundle", bundle.folder]] {
+                    let refused = try user.command([user.runtime] + words + images + [id]).run()
+                    #expect(refused.status == 1 && refused.errors.contains("host's root; rootless"), "\(refused)")
+                }
+                #expect(!Files.exists(bundle.folder + "/image"))
                 #expect(try user.run("list").succeeded().output.contains(id))
                 let inside = "id -u; cat /proc/self/uid_map; ls /proc | grep -c '^[12]$'; readlink /proc/self/ns/pid"
                 #expect(

@@ -12,10 +12,11 @@ extension Integration {
 
         @Test(
             "a terminal handed to a supervisor survives two restores and goes on after --leave-running",
-            .enabled(if: Runtime.canCheckpoint), .timeLimit(.minutes(1)))
-        func supervised() throws {
+            .enabled(if: Runtime.canCheckpoint), .timeLimit(.minutes(1)), arguments: [false, true])
+        func supervised(inUserNamespace: Bool) throws {
             try TestBed.use { bed in
                 let container = try container(in: bed)
+                if inUserNamespace { try container.bundle.enterUserNamespace() }
                 let socket = container.bundle.folder + "/console"
                 let bundle = ["--bundle", container.bundle.folder]
                 let detached = ["--detach", "--console-socket", socket]

@@ -5,22 +5,13 @@ extension Integration {
     /// Containers whose root is an ordinary user of the host.
     @Suite(.serialized, .enabled(if: Runtime.canRun))
     struct UserNamespaces {
-        private static let base = 300_000
-
         /// Does not run yet. Its files belong to its root, and nobody but the host's root can come near them.
         private func container(
             in bed: TestBed, _ arguments: [String], _ edit: (inout JSONValue) -> Void = { _ in }
         ) throws -> Container {
             let container = try bed.container(.busybox, arguments: arguments)
-            try Command("chown", "-R", "\(Self.base):\(Self.base)", container.bundle.rootfs).run().succeeded()
-            try check(chmod(container.bundle.folder, 0o700), "close the bundle")
-            try container.bundle.edit { config in
-                config.add(namespace: "user")
-                let map: JSONValue = [["containerID": 0, "hostID": .integer(Self.base), "size": 65536]]
-                config["linux"]["uidMappings"] = map
-                config["linux"]["gidMappings"] = map
-                edit(&config)
-            }
+            try container.bundle.enterUserNamespace()
+            try container.bundle.edit(edit)
             return container
         }
 
@@ -199,21 +190,6 @@ extension Integration {
                 }
                 let outcome = try bed.runtime.run("run", "--bundle", container.bundle.folder, container.id)
                 #expect(outcome.status == 1 && outcome.errors.contains("process.user.uid: "), "\(outcome)")
-            }
-        }
-
-        @Test(
-            "a checkpoint is refused, and the container goes on", .enabled(if: Runtime.isStasis),
-            .timeLimit(.minutes(1)))
-        func checkpoint() throws {
-            try TestBed.use { bed in
-                let container = try container(in: bed, ["sleep", "1000"])
-                try container.run()
-                let outcome = try container.checkpointCommand(to: "image").run()
-                #expect(outcome.status == 1 && outcome.errors.contains("user namespace"), "\(outcome)")
-                #expect(!Files.exists(container.imageFolder("image")))
-                #expect(try container.status() == "running")
-                try container.exec("true").succeeded()
             }
         }
     }

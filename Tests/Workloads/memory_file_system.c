@@ -1,11 +1,19 @@
 // What lies in a tmpfs of the container: files with holes and attributes, links, directories, a FIFO, a socket's name;
 // one file is open and mapped, one directory is the working directory, and nothing is there that was not.
 // tmpfs: /scratch
-// capabilities: CAP_SYS_ADMIN
+// capabilities: CAP_SYS_ADMIN CAP_CHOWN CAP_SETFCAP
 #include "workload.h"
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/xattr.h>
+
+// Version 2; user::rw-, user:1234:rw-, group::r--, mask::rw-, other::---. acl(5)
+static const struct { uint32_t version; struct { uint16_t tag, may; uint32_t id; } entries[5]; } list = {
+    2, {{1, 6, -1}, {2, 6, 1234}, {4, 4, -1}, {16, 6, -1}, {32, 0, -1}},
+};
+// VFS_CAP_REVISION_2: CAP_NET_BIND_SERVICE permitted. capabilities(7)
+static const uint32_t capability[5] = {0x02000000, 1 << 10};
+static const char *colour = "trusted.colour";
 
 static struct stat root_then, deep_then;
 static int file;
@@ -31,13 +39,21 @@ int main(void) {
     must(ftruncate(file, 20 << 20));
     must(lseek(file, 10 << 20, SEEK_SET));
     mapped = must(mmap(0, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0));
-    must(setxattr("/scratch/deep/file", "trusted.colour", "blue", 4, 0));
+    if (setxattr("/scratch/deep/file", colour, "blue", 4, 0) && errno == EPERM) {
+        colour = "user.colour";   // in a user namespace nobody may set the other
+        must(setxattr("/scratch/deep/file", colour, "blue", 4, 0));
+    }
     must(link("/scratch/deep/file", "/scratch/twin"));
     must(symlink("/etc/nowhere", "/scratch/deep/er/link"));
     must(mkfifo("/scratch/fifo", 0606));
     int empty = must(open("/scratch/set-id", O_RDWR | O_CREAT | O_CLOEXEC, 0600));
     must(fchmod(empty, 06755));
     close(empty);
+    int other = must(open("/scratch/other's", O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    must(fsetxattr(other, "system.posix_acl_access", &list, sizeof list, 0));
+    must(fchown(other, 7, 1005));
+    must(fsetxattr(other, "security.capability", capability, sizeof capability, 0));
+    close(other);
     struct sockaddr_un name = {AF_UNIX, "/scratch/socket"};
     int bound = must(socket(AF_UNIX, SOCK_STREAM, 0));
     must(bind(bound, (struct sockaddr *)&name, sizeof name));
@@ -51,7 +67,7 @@ int main(void) {
     for (;;) {
         await_question();
         struct stat is, twin;
-        char bytes[16] = "";
+        char bytes[16] = "", value[64];
         stat("/scratch/deep", &is);
         expect(same_time(is.st_mtim, deep_then.st_mtim), "a directory has other times");
         stat("/scratch", &is);
@@ -61,11 +77,14 @@ int main(void) {
         expect_kind("/scratch/fifo", S_IFIFO | 0606, 0, 0);
         expect_kind("/scratch/socket", S_IFSOCK | 0620, 0, 0);
         expect_kind("/scratch/set-id", S_IFREG | 06755, 0, 0);
+        expect_kind("/scratch/other's", S_IFREG | 0660, 7, 1005);
+        expect(getxattr("/scratch/other's", "system.posix_acl_access", value, 64) == sizeof list && !memcmp(value, &list, sizeof list), "the list of who may is another");
+        expect(getxattr("/scratch/other's", "security.capability", value, 64) == sizeof capability && !memcmp(value, capability, sizeof capability), "the file's capabilities are others");
         expect_kind("/scratch/deep/er/link", S_IFLNK | 0777, 0, 0);
         expect(readlink("link", bytes, 16) == 12 && !memcmp(bytes, "/etc/nowhere", 12), "the link leads to %.16s", bytes);
         expect(!stat("/scratch/deep/file", &is) && !stat("/scratch/twin", &twin) && is.st_ino == twin.st_ino && is.st_nlink == 2, "the hard link is gone");
         expect(is.st_size == 20 << 20 && is.st_blocks <= 16, "%ld bytes take %ld blocks", (long)is.st_size, (long)is.st_blocks);
-        expect(getxattr("/scratch/twin", "trusted.colour", bytes, 16) == 4 && !memcmp(bytes, "blue", 4), "the attribute is gone");
+        expect(getxattr("/scratch/twin", colour, bytes, 16) == 4 && !memcmp(bytes, "blue", 4), "the attribute is gone");
         expect(pread(file, bytes, 13, 10 << 20) == 13 && !memcmp(bytes, "behind a hole", 13), "the content is %.13s", bytes);
         mapped[7] = '0' + questions % 10;
         int again = open("/scratch/twin", O_RDONLY | O_CLOEXEC);

@@ -71,6 +71,14 @@ int main(void) {
         expect(fcntl(small[0], F_GETPIPE_SZ) == 4096, "the size is %d", fcntl(small[0], F_GETPIPE_SZ));
         expect(fcntl(small[1], F_GETOWN) == getpid(), "the owner is %d", fcntl(small[1], F_GETOWN));
         expect(fcntl(small[1], F_GETSIG) == SIGRTMIN + 1, "the owner's signal is %d", fcntl(small[1], F_GETSIG));
+        uid_t setters[2] = {-1, -1};
+        expect(!fcntl(small[1], 17, setters) && setters[0] == getuid() && setters[1] == geteuid(), "F_SETOWN was called by %d, %d", setters[0], setters[1]);
+        struct stat is;
+        char again[40];
+        snprintf(again, sizeof again, "/proc/self/fd/%d", filled[1]);
+        int reopened = open(again, O_WRONLY | O_CLOEXEC);
+        expect(!fstat(filled[1], &is) && is.st_uid == geteuid() && is.st_gid == getegid() && reopened >= 0, "a pipe of %d:%d: %s", is.st_uid, is.st_gid, strerror(errno));
+        close(reopened);
         char byte;
         expect(read(small[0], &byte, 1) == -1 && errno == EAGAIN, "an empty non-blocking pipe: %s", strerror(errno));
         check_full();

@@ -181,6 +181,7 @@ struct clinux_clone_args {
 #define CLINUX_F_GETSIG 11
 #define CLINUX_F_SETOWN_EX 15
 #define CLINUX_F_GETOWN_EX 16
+#define CLINUX_F_GETOWNER_UIDS 17
 #define CLINUX_F_ADD_SEALS 1033
 #define CLINUX_F_GET_SEALS 1034
 #define CLINUX_SEEK_DATA 3

@@ -20,6 +20,9 @@ extension Dump {
         for (file, sum) in zip(pages.files, pages.sums) {
             images.note(ImageKind.pages.fileName(file.id), size: file.size, sum: sum)
         }
+        if let entry = userNamespace.entry, let rootIDs {
+            try images.add(.userns, rootIDs.userNsID, entries: [entry])
+        }
         images.add("descriptors.json", Array(descriptorsJSON.utf8))
         images.add(DumpOptions.fileName, Array(options.text.utf8))
         try images.add(

@@ -12,6 +12,8 @@ final class Dump {
     /// The ids of the mounts that the container sees.
     let mountIDs: Set<Int>
     let first: CapturedProcess
+    /// That of all processes.
+    let userNamespace: UserNamespace
     let processes: [CapturedProcess]
     /// Whether config.json gives the container a terminal.
     let hasTerminal: Bool
@@ -42,6 +44,7 @@ final class Dump {
         options = request.options
         hasTerminal = request.hasTerminal
         self.first = first
+        userNamespace = try UserNamespace(of: first.hostPid)
         self.processes = processes
         externalDescriptors = request.externalDescriptors
         root = try openAt(AT_FDCWD, "/proc/\(first.hostPid)/root", CLINUX_O_PATH | O_DIRECTORY)

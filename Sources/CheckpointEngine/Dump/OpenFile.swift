@@ -74,7 +74,7 @@ final class OpenFiles {
         let id = newID()
         for kind in fileKinds {
             guard var entry = try kind.capture(file, id: id, into: dump) else { continue }
-            entry.signalOwner = try SignalOwner.capture(file)
+            entry.signalOwner = try SignalOwner.capture(file, in: dump.userNamespace)
             entries.append(entry)
             known[identity, default: []].append((file.process.hostPid, file.number, entry))
             return entry

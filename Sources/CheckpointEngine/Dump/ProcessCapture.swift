@@ -48,13 +48,18 @@ struct ProcessCapture {
         let interProcess = isFirst ? InterProcess.ask(in: &program) : nil
         let results = try session.run(program)
         try results.check()
-        var answers = [try ThreadState.capture(threadQuestion, results, process.threads[0], process: process)]
+        func state(
+            _ question: ThreadState.Question, _ results: Program.Results, _ thread: TracedThread
+        ) throws -> (entry: ThreadCoreEntry, tidAddress: UInt64) {
+            try ThreadState.capture(question, results, thread, process: process, in: dump.userNamespace)
+        }
+        var answers = [try state(threadQuestion, results, process.threads[0])]
         for (index, thread) in process.threads.enumerated().dropFirst() {
             var short = Program(session.area.lane(index))
             let question = ThreadState.ask(in: &short)
             let told = try session.run(short, inThread: index)
             try told.check()
-            answers.append(try ThreadState.capture(question, told, thread, process: process))
+            answers.append(try state(question, told, thread))
         }
         // The threads stand again as they were met. A timer that ran out meanwhile has left its signal pending.
         try session.leave()

@@ -62,8 +62,9 @@ enum ConsoleTerminal: FileKind {
         }
         let settings = try TerminalState(of: terminal)
         let size = try TerminalSize(of: terminal)
+        let owner = try dump.userNamespace.inside(try status(of: terminal))
         let group = try dump.innerGroup(pid_t(truncatingIfNeeded: Int64(bitPattern: leader.status.stat(8))))
-        let entry = try TtyInfoEntry.with {
+        let entry = TtyInfoEntry.with {
             $0.id = consoleID
             $0.type = .pty
             $0.locked = false
@@ -80,8 +81,8 @@ enum ConsoleTerminal: FileKind {
                 $0.wsYpixel = 0
             }
             $0.pty = .with { $0.index = UInt32(clinux_minor(console.st_rdev)) }
-            $0.uid = try status(of: terminal).st_uid
-            $0.gid = try status(of: terminal).st_gid
+            $0.uid = owner.st_uid
+            $0.gid = owner.st_gid
         }
         var controlling = entry
         controlling.id = controllingID
@@ -107,7 +108,7 @@ enum ConsoleTerminal: FileKind {
 
     /// Gives the new terminal the settings of the old one. The first process is not traced yet: no signal that this
     /// makes can disturb it.
-    static func prepare(_ info: TtyInfoEntry?, terminal: CInt) throws {
+    static func prepare(_ info: TtyInfoEntry?, terminal: CInt, in userNamespace: UserNamespace) throws {
         guard let info else { return }
         if info.hasTermios { try TerminalState(info.termios).apply(to: terminal) }
         if info.hasWinsize, info.winsize.wsRow != 0 || info.winsize.wsCol != 0 {
@@ -115,7 +116,10 @@ enum ConsoleTerminal: FileKind {
                 rows: UInt16(clamping: info.winsize.wsRow), columns: UInt16(clamping: info.winsize.wsCol))
             try size.apply(to: terminal)
         }
-        if info.hasUid, info.hasGid { try system("owner of terminal") { fchown(terminal, info.uid, info.gid) } }
+        if info.hasUid, info.hasGid {
+            let owner = (try userNamespace.outside(user: info.uid), try userNamespace.outside(group: info.gid))
+            try system("owner of terminal") { fchown(terminal, owner.0, owner.1) }
+        }
     }
 
     static func recreate(_ entry: FileEntry, in workshop: Workshop) throws -> OwnedDescriptor? {

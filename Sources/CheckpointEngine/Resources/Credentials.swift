@@ -4,28 +4,33 @@ import Tracee
 
 /// User and group ids, capability sets, securebits and no_new_privs of one thread. credentials(7), capabilities(7).
 enum Credentials {
-    static func capture(_ status: ProcessStatus, secureBits: Int) throws -> CredsEntry {
-        guard status.users.count == 4, status.groups.count == 4 else { throw CheckpointError("no ids in its status") }
+    static func capture(
+        _ status: ProcessStatus, secureBits: Int, in userNamespace: UserNamespace
+    ) throws -> CredsEntry {
+        let users = try status.users.map { try userNamespace.inside(user: $0) }
+        let groups = try status.groups.map { try userNamespace.inside(group: $0) }
+        let supplementary = try status.supplementaryGroups.map { try userNamespace.inside(group: $0) }
+        guard users.count == 4, groups.count == 4 else { throw CheckpointError("no ids in its status") }
         func words(_ set: String) -> [UInt32] {
             let value = status.capabilities(set)
             return [UInt32(truncatingIfNeeded: value), UInt32(truncatingIfNeeded: value >> 32)]
         }
         return CredsEntry.with {
-            $0.uid = status.users[0]
-            $0.euid = status.users[1]
-            $0.suid = status.users[2]
-            $0.fsuid = status.users[3]
-            $0.gid = status.groups[0]
-            $0.egid = status.groups[1]
-            $0.sgid = status.groups[2]
-            $0.fsgid = status.groups[3]
+            $0.uid = users[0]
+            $0.euid = users[1]
+            $0.suid = users[2]
+            $0.fsuid = users[3]
+            $0.gid = groups[0]
+            $0.egid = groups[1]
+            $0.sgid = groups[2]
+            $0.fsgid = groups[3]
             $0.capInh = words("Inh")
             $0.capPrm = words("Prm")
             $0.capEff = words("Eff")
             $0.capBnd = words("Bnd")
             $0.capAmb = words("Amb")
             $0.secbits = UInt32(secureBits)
-            $0.groups = status.supplementaryGroups
+            $0.groups = supplementary
             $0.noNewPrivs = status.noNewPrivileges ? 1 : 0
         }
     }

@@ -120,6 +120,29 @@ struct MemoryFileEntry {
         }
     }
 
+    /// With other ids for its owner, in its POSIX ACLs, and for whose capabilities (version 3) it has.
+    func exchangingIDs(
+        user exchangeUser: (UInt32) throws -> UInt32, group exchangeGroup: (UInt32) throws -> UInt32
+    ) throws -> MemoryFileEntry {
+        var entry = self
+        entry.user = try exchangeUser(user)
+        entry.group = try exchangeGroup(group)
+        for (index, (name, value)) in attributes.enumerated() {
+            var value = value
+            if name.hasPrefix("system.posix_acl_") {
+                // Version 4, then entries: tag 2, permissions 2, id 4. ACL_USER is 2, ACL_GROUP 8.
+                for start in stride(from: 4, to: value.count - 7, by: 8) where [2, 8].contains(value[start]) {
+                    try value.exchange(at: start + 4, value[start] == 2 ? exchangeUser : exchangeGroup)
+                }
+            } else if name == "security.capability", value.count == 24 {
+                // struct vfs_ns_cap_data
+                try value.exchange(at: 20, exchangeUser)
+            }
+            entry.attributes[index].value = value
+        }
+        return entry
+    }
+
     /// Owner, mode and attributes of an open file. An owner's change takes set-id bits and capabilities away, so it is first.
     func dress(_ file: CInt) throws {
         try system("chown") { fchown(file, user, group) }
@@ -148,6 +171,8 @@ struct MemoryFileEntry {
 struct MemoryFileTree {
     let point: String
     let entries: [MemoryFileEntry]
+
+    init(point: String, entries: [MemoryFileEntry]) { (self.point, self.entries) = (point, entries) }
 
     init(_ bytes: [UInt8]) throws {
         var reader = ByteReader(rest: bytes[...])
@@ -190,6 +215,12 @@ private struct ByteReader {
 }
 
 extension [UInt8] {
+    fileprivate mutating func exchange(at offset: Int, _ exchange: (UInt32) throws -> UInt32) throws {
+        let old = (0..<4).reduce(UInt32(0)) { $0 | UInt32(self[offset + $1]) << (8 * $1) }
+        let new = try exchange(old)
+        for byte in 0..<4 { self[offset + byte] = UInt8(truncatingIfNeeded: new >> (8 * byte)) }
+    }
+
     fileprivate mutating func append<N: FixedWidthInteger>(number: N) {
         Swift.withUnsafeBytes(of: number.littleEndian) { append(contentsOf: $0) }
     }

@@ -41,7 +41,7 @@ enum MemoryFileSystem {
                 var walk = Walk(device: try status(of: top.raw).st_dev)
                 try walk.add(top.raw, path: "")
                 var bytes = MemoryFileEntry.header(mount.point)
-                for entry in walk.entries { entry.append(to: &bytes) }
+                for entry in walk.entries { try dump.userNamespace.inside(entry).append(to: &bytes) }
                 guard bytes.count <= limit else {
                     throw CheckpointError("more than \(limit >> 20) MiB in it cannot be checkpointed yet")
                 }
@@ -147,7 +147,9 @@ enum MemoryFileSystem {
     }
 
     /// - Parameter allowed: where config.json mounts a tmpfs.
-    static func recreate(_ trees: [MemoryFileTree], root: CInt, allowed: Set<String>) throws {
+    static func recreate(
+        _ trees: [MemoryFileTree], root: CInt, allowed: Set<String>, in userNamespace: UserNamespace
+    ) throws {
         guard !trees.isEmpty else { return }
         let outer = try devices(of: "self")
         var inner: Set<String> = []
@@ -163,6 +165,8 @@ enum MemoryFileSystem {
                     throw CheckpointError("config.json mounts no tmpfs of the container's own there")
                 }
                 try clear(top.raw)
+                let tree = try MemoryFileTree(
+                    point: tree.point, entries: tree.entries.map { try userNamespace.outside($0) })
                 for entry in tree.entries { try about(entry.path) { try make(entry, of: tree, beneath: top.raw) } }
                 // Last: making a file in it changes a directory's times.
                 for entry in tree.entries.reversed() where entry.isDirectory {

@@ -61,10 +61,11 @@ enum NamedUnixSocket: FileKind {
             throw CheckpointError(
                 "\(link): a unix socket whose name (\(path)) leads to it no more cannot be checkpointed yet")
         }
+        let owned = try about(link) { try dump.userNamespace.inside(found) }
         return .with {
-            $0.mode = found.st_mode
-            $0.uid = found.st_uid
-            $0.gid = found.st_gid
+            $0.mode = owned.st_mode
+            $0.uid = owned.st_uid
+            $0.gid = owned.st_gid
         }
     }
 
@@ -102,7 +103,9 @@ enum NamedUnixSocket: FileKind {
             try call("bind to \(path)", Int(SYS_bind), socket, address)
             guard wanted.hasFilePerms else { return }
             let permissions = wanted.filePerms
-            try system("chown \(path)") { lchown(path, permissions.uid, permissions.gid) }
+            let user = try workshop.userNamespace.outside(user: permissions.uid)
+            let group = try workshop.userNamespace.outside(group: permissions.gid)
+            try system("chown \(path)") { lchown(path, user, group) }
             // No link: it was made just now, and nobody runs here.
             try system("chmod \(path)") { chmod(path, permissions.mode & 0o7777) }
         }

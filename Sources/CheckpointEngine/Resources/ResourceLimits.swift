@@ -31,6 +31,20 @@ enum ResourceLimits {
         }
     }
 
+    /// Raises hard limits from outside: the root of a user namespace may not do that for itself.
+    static func raise(_ limits: TaskRlimitsEntry, of process: pid_t) throws {
+        for (resource, (limit, old)) in zip(limits.rlimits, try capture(process).rlimits).enumerated()
+        where limit.max > old.max {
+            try about("`\(names[resource])`") {
+                try ResourceLimit(resource: CInt(resource), soft: max(limit.cur, old.cur), hard: limit.max)
+                    .apply(to: process)
+            }
+        }
+    }
+
+    /// How many descriptors a process may have at most.
+    static func openFiles(of process: pid_t) throws -> UInt64 { try capture(process).rlimits[7].max }
+
     static func recreate(_ limits: TaskRlimitsEntry, in program: inout Program) throws {
         guard limits.rlimits.count <= names.count else {
             throw CheckpointError("\(limits.rlimits.count) resource limits; this kernel has \(names.count)")

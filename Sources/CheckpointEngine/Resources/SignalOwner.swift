@@ -2,9 +2,10 @@ import CheckpointImages
 import LinuxSystem
 import Tracee
 
-/// Whom an open file's SIGIO goes to: fcntl(2) F_SETOWN_EX and F_SETSIG. Every entry of an open file has it.
+/// Whom an open file's SIGIO goes to, and by whose right: fcntl(2) F_SETOWN_EX and F_SETSIG. Every entry of an open file
+/// has it.
 enum SignalOwner {
-    static func capture(_ file: borrowing OpenFile) throws -> FownEntry {
+    static func capture(_ file: borrowing OpenFile, in userNamespace: UserNamespace) throws -> FownEntry {
         // A descriptor without access (O_PATH) has no owner.
         guard file.info.flags & UInt32(CLINUX_O_PATH) == 0 else { return .none }
         // struct f_owner_ex: whether a thread (0), a process (1) or a group (2), and its id as the engine sees it.
@@ -22,28 +23,56 @@ enum SignalOwner {
         guard owner[0] >= 0, Int(owner[0]) < kinds.count, let status = try? ProcessStatus(owner[1]) else {
             throw CheckpointError("\(file.link): its signals go to \(owner[1]), which is not there")
         }
+        // The real and effective user of who called F_SETOWN; CONFIG_CHECKPOINT_RESTORE.
+        var users = SIMD2<UInt32>(0, 0)
+        try system("users of the signal owner of \(file.link)") {
+            withUnsafePointer(to: &users) {
+                clinux_fcntl(file.descriptor.raw, CInt(CLINUX_F_GETOWNER_UIDS), Int(bitPattern: $0))
+            }
+        }
+        let (user, effective) = try about(file.link) {
+            (try userNamespace.inside(user: users[0]), try userNamespace.inside(user: users[1]))
+        }
         return FownEntry.with {
-            $0.uid = 0
-            $0.euid = 0
+            $0.uid = user
+            $0.euid = effective
             $0.signum = UInt32(signal)
             $0.pidType = kinds[Int(owner[0])]
             $0.pid = UInt32(status.innerPid)
         }
     }
 
-    /// Made by a task that has the file, when all that may be named are there.
+    /// Made by a task that has the file and is root still, when all that may be named are there.
     static func recreate(_ owner: FownEntry, number: UInt32, in program: inout Program) {
         if owner.pid != 0 {
             let value = program.place(
                 value: SIMD2<Int32>(Int32(bitPattern: owner.pidType), Int32(bitPattern: owner.pid)))
-            program.call(
-                "fcntl F_SETOWN_EX of descriptor \(number)", Int(SYS_fcntl),
-                [UInt64(number), UInt64(CLINUX_F_SETOWN_EX), value.raw])
+            asUser(owner.uid, effective: owner.euid, in: &program) {
+                $0.call(
+                    "fcntl F_SETOWN_EX of descriptor \(number)", Int(SYS_fcntl),
+                    [UInt64(number), UInt64(CLINUX_F_SETOWN_EX), value.raw])
+            }
         }
         if owner.signum != 0 {
             program.call(
                 "fcntl F_SETSIG of descriptor \(number)", Int(SYS_fcntl),
                 [UInt64(number), UInt64(CLINUX_F_SETSIG), UInt64(owner.signum)])
+        }
+    }
+
+    private static func asUser(
+        _ user: UInt32, effective: UInt32, in program: inout Program, _ body: (inout Program) -> Void
+    ) {
+        let root = user == 0 && effective == 0
+        if !root {
+            // SECBIT_NO_SETUID_FIXUP: the change takes no capabilities.
+            program.call("prctl PR_SET_SECUREBITS", Int(SYS_prctl), [28, 0x4, 0, 0, 0])
+            program.call("setresuid", Int(SYS_setresuid), [UInt64(user), UInt64(effective), 0])
+        }
+        body(&program)
+        if !root {
+            program.call("setresuid", Int(SYS_setresuid), [0, 0, 0])
+            program.call("prctl PR_SET_SECUREBITS", Int(SYS_prctl), [28, 0, 0, 0, 0])
         }
     }
 

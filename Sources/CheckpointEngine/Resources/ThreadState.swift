@@ -32,7 +32,8 @@ enum ThreadState {
 
     /// - Returns: the entry, and the address that is cleared at the thread's end.
     static func capture(
-        _ question: Question, _ results: Program.Results, _ thread: TracedThread, process: CapturedProcess
+        _ question: Question, _ results: Program.Results, _ thread: TracedThread, process: CapturedProcess,
+        in userNamespace: UserNamespace
     ) throws -> (entry: ThreadCoreEntry, tidAddress: UInt64) {
         guard let stack = results.value(question.alternateStack, as: SIMD3<UInt64>.self),
             let tidAddress = results.value(question.tidAddress, as: UInt64.self),
@@ -63,7 +64,8 @@ enum ThreadState {
                 $0.ssSize = stack[2]
             }
             $0.pdeathSig = deathSignal
-            $0.creds = try Credentials.capture(status, secureBits: results[question.secureBits])
+            $0.creds = try Credentials.capture(
+                status, secureBits: results[question.secureBits], in: userNamespace)
             $0.comm =
                 try readText("\(path)/comm").split(separator: "\n", omittingEmptySubsequences: false).first.map(
                     String.init) ?? ""
@@ -98,14 +100,20 @@ enum ThreadState {
             let name = program.place(path: entry.comm)
             program.call("prctl PR_SET_NAME", Int(SYS_prctl), [15, name.raw, 0, 0, 0])
         }
+    }
+
+    /// By the engine: in a user namespace a thread may not become more urgent, whatever its capabilities.
+    static func recreateScheduling(_ entry: ThreadCoreEntry, of task: pid_t) throws {
         if entry.schedPolicy != 0 {
-            let priority = program.place(value: Int32(bitPattern: entry.schedPrio))
-            program.call(
-                "sched_setscheduler", Int(SYS_sched_setscheduler), [0, UInt64(entry.schedPolicy), priority.raw])
+            var priority = Int32(bitPattern: entry.schedPrio)
+            try withUnsafeMutablePointer(to: &priority) {
+                _ = try systemCall(
+                    "sched_setscheduler", Int(SYS_sched_setscheduler), Int(task), Int(entry.schedPolicy),
+                    Int(bitPattern: $0))
+            }
         }
         if entry.schedNice != 0 {
-            program.call(
-                "setpriority", Int(SYS_setpriority), [0, 0, UInt64(bitPattern: Int64(entry.schedNice))])
+            _ = try systemCall("setpriority", Int(SYS_setpriority), 0, Int(task), Int(entry.schedNice))
         }
     }
 

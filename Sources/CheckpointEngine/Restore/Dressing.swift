@@ -38,6 +38,7 @@ struct Dressing {
         let state = core.threadCore
         var runner = ProgramRunner(plan.stubs[index], area)
         try runner.add { try ThreadState.recreate(named(state), tidAddress: core.threadInfo.clearTidAddr_p, in: &$0) }
+        try ThreadState.recreateScheduling(state, of: plan.stubs[index].tid)
         if index == 0 {
             try runner.add {
                 ProcessAttributes.recreate(plan.task, plan.mm, in: &$0)

@@ -28,14 +28,17 @@ struct Furnishing {
         self.shared = shared
         self.area = area
         spare = area.end
-        sent = try plan.descriptors.map { entry in
-            try about("descriptor \(entry.fd)") {
-                if let file = workshop.entry(entry.id),
-                    let stream = ExternalFile.stream(for: file, number: entry.fd, in: workshop)
-                {
-                    return workshop.keep(try workshop.standardStream(stream))
+        let owner = plan.cores[0].threadCore.creds
+        sent = try workshop.asOwner(user: owner.fsuid, group: owner.fsgid) {
+            try plan.descriptors.map { entry in
+                try about("descriptor \(entry.fd)") {
+                    if let file = workshop.entry(entry.id),
+                        let stream = ExternalFile.stream(for: file, number: entry.fd, in: workshop)
+                    {
+                        return workshop.keep(try workshop.standardStream(stream))
+                    }
+                    return try workshop.descriptor(for: entry.id)
                 }
-                return try workshop.descriptor(for: entry.id)
             }
         }
     }
@@ -122,12 +125,10 @@ struct Furnishing {
         let highest = max(plan.descriptors.last.map { CInt($0.fd) } ?? 0, CInt(sent.count))
         let socket = highest + 1
         let stub = plan.stubs[0]
-        var limit = rlimit()
-        try system("getrlimit") { getrlimit(__rlimit_resource_t(7), &limit) }
-        guard UInt64(socket) < UInt64(limit.rlim_max) else {
-            throw CheckpointError("\(plan): needs descriptor \(socket), but the limit here is \(limit.rlim_max)")
+        let hard = try ResourceLimits.openFiles(of: stub.hostProcess)
+        guard UInt64(socket) < hard else {
+            throw CheckpointError("\(plan): needs descriptor \(socket), but the limit here is \(hard)")
         }
-        let hard = UInt64(limit.rlim_max)
         try runner.add {
             let value = $0.place(value: SIMD2<UInt64>(hard, hard))
             $0.call("prlimit of open files", Int(SYS_prlimit64), [0, 7, value.raw, 0])

@@ -13,13 +13,16 @@ package struct RestorePolicy: Sendable {
     package var memoryMounts: Set<String>
     /// Whether the container has a terminal.
     package var hasTerminal: Bool
+    /// `nil` for one that the container joins, whose maps only the kernel tells.
+    package var userNamespace: UserNamespace?
 
     package init(
         capabilities: UInt64, noNewPrivileges: Bool, seccomp: SeccompPolicy?, user: UInt32, groups: Set<UInt32>,
-        memoryMounts: Set<String> = [], hasTerminal: Bool = false
+        memoryMounts: Set<String> = [], hasTerminal: Bool = false, userNamespace: UserNamespace? = .own
     ) {
         self.memoryMounts = memoryMounts
         self.hasTerminal = hasTerminal
+        self.userNamespace = userNamespace
         self.capabilities = capabilities
         self.noNewPrivileges = noNewPrivileges
         self.seccomp = seccomp

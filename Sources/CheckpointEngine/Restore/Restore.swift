@@ -33,7 +33,16 @@ package struct Restore {
         self.policy = policy
         self.logger = logger
         first = try ProcessPlan.tree(from: images)
-        for plan in first.all { try policy.check(plan) }
+        if let configured = policy.userNamespace {
+            try images.userNamespace.check(restoredIn: configured, of: "config.json")
+        }
+        for owner in images.files.values.compactMap(\.signalOwner) { try images.userNamespace.check(owner) }
+        for plan in first.all {
+            try policy.check(plan)
+            for core in plan.cores where core.hasThreadCore {
+                try about("\(plan)") { try images.userNamespace.check(core.threadCore.creds) }
+            }
+        }
         memoryFiles = try MemoryFileSystem.plan(images.directory)
         try ConsoleTerminal.check(images, first: first, hasTerminal: policy.hasTerminal)
         try FileLock.check(images.locks, of: first, options: allowed)
@@ -52,10 +61,19 @@ package struct Restore {
         let start = microseconds()
         let workshop = try Workshop(
             images: images, first: process, streams: streams, hasTerminal: policy.hasTerminal)
+        let userNamespace = workshop.userNamespace
+        try images.userNamespace.check(restoredIn: userNamespace, of: "the new container")
         if let terminal = workshop.terminal {
-            try ConsoleTerminal.prepare(images.terminals.first, terminal: terminal)
+            try ConsoleTerminal.prepare(images.terminals.first, terminal: terminal, in: userNamespace)
         }
-        try MemoryFileSystem.recreate(memoryFiles, root: workshop.root, allowed: policy.memoryMounts)
+        if !policy.hasTerminal {
+            let user = try userNamespace.outside(user: policy.user)
+            for stream in streams.prefix(3) { try handStream(stream, to: user) }
+        }
+        try workshop.asOwner(user: 0, group: 0) {
+            try MemoryFileSystem.recreate(
+                memoryFiles, root: workshop.root, allowed: policy.memoryMounts, in: userNamespace)
+        }
         let shared = try SharedMemoryStore(first, images)
         let root = try Stub.first(process, process: first.pid)
         first.stubs = [root]
@@ -70,6 +88,7 @@ package struct Restore {
         let living = first.all.filter { !$0.isZombie }
         for plan in living {
             try about("\(plan)") {
+                if plan.task.hasRlimits { try ResourceLimits.raise(plan.task.rlimits, of: plan.stubs[0].hostProcess) }
                 var furnishing = try Furnishing(plan, images, workshop, shared, area)
                 try furnishing.run()
             }

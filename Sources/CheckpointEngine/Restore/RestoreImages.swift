@@ -5,6 +5,7 @@ import LinuxSystem
 package final class RestoreImages {
     let directory: ImageDirectory
     let inventory: InventoryEntry
+    let userNamespace: UserNamespace
     let tree: [PstreeEntry]
     let files: [UInt32: FileEntry]
     let externalDescriptors: [String]
@@ -25,6 +26,9 @@ package final class RestoreImages {
             throw CheckpointError("inventory.img: image version \(inventory.imgVersion) is not known")
         }
         try directory.verify()
+        let number = inventory.rootIds.userNsID
+        userNamespace =
+            try directory.contains(.userns, number) ? UserNamespace(try directory.entry(.userns, number)) : .own
         tree = try directory.entries(.pstree)
         var files: [UInt32: FileEntry] = [:]
         for entry in try directory.entries(.files, as: FileEntry.self) {

@@ -5,6 +5,7 @@ import LinuxSystem
 final class Workshop {
     /// The container's root directory.
     let root: CInt
+    let userNamespace: UserNamespace
     private let network: CInt
     private let streams: [CInt]
     /// The inner end of the container's new terminal, held open from before the first process lets go of it.
@@ -31,6 +32,7 @@ final class Workshop {
         pipeData = images.pipeData
         socketQueues = images.socketQueues
         entries = images.files
+        userNamespace = try UserNamespace(of: first)
         root = try openAt(AT_FDCWD, "/proc/\(first)/root", CLINUX_O_PATH | O_DIRECTORY).release()
         network = try openAt(AT_FDCWD, "/proc/\(first)/ns/net", O_RDONLY).release()
     }
@@ -84,6 +86,13 @@ final class Workshop {
         try system("leave the container's root") { chroot(".") }
         try system("go back") { fchdir(before) }
         return try result.get()
+    }
+
+    /// Makes files, pipes and sockets that belong to these ids of the container. A file system that is mounted in its
+    /// user namespace takes none that belong to anybody else.
+    func asOwner<R>(user: UInt32, group: UInt32, _ body: () throws -> R) throws -> R {
+        try withFileOwner(
+            user: try userNamespace.outside(user: user), group: try userNamespace.outside(group: group), body)
     }
 
     /// Keeps a descriptor open until the restore is over.

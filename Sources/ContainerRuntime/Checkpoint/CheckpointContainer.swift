@@ -12,7 +12,7 @@ package func checkpointContainer(_ container: Container, options: CheckpointOpti
     guard status == .running || status == .paused else {
         throw RuntimeError("Container cannot be checkpointed in \(status.rawValue) state")
     }
-    try refuseUserNamespace(of: try container.store.loadConfiguration(container.id), "checkpoint of \(container.id)")
+    try needHostRights("checkpoint of container \(container.id)")
     let images = try ImageDestination(options.imagePath)
     let work = try WorkDirectory(options.workPath, name: "dump")
     do {
@@ -63,10 +63,10 @@ private func request(
         options: options.carried, logger: logger)
 }
 
-/// Ids and rights in a user namespace are other than those that the engine deals with.
-func refuseUserNamespace(of spec: Spec, _ what: String) throws(RuntimeError) {
-    if spec.linux?.has(.user) == true {
-        throw RuntimeError("\(what) failed: containers with a user namespace are not supported yet")
+/// Much of what the engine asks the kernel for counts only with capabilities in the first user namespace.
+func needHostRights(_ what: String) throws(RuntimeError) {
+    guard try Rootless.hasRights(), !Rootless.isMapped else {
+        throw RuntimeError("\(what) failed: it needs the rights of the host's root; rootless it is not supported yet")
     }
 }
 

@@ -9,6 +9,7 @@ import OCISpec
 package func restoreContainer(id: String, options: RestoreOptions) throws(RuntimeError) -> CInt {
     // Before this program opens files of its own, which would be taken for the caller's.
     try checkPreserved(options.preservedDescriptors)
+    try needHostRights("restore of container \(id)")
     // Before the work directory is made, which may be the same.
     _ = try restoring(id) { try openImages(options.imagePath) }.raw
     let work = try WorkDirectory(options.workPath, name: "restore")
@@ -33,7 +34,6 @@ private func restore(
     var request = try CreateRequest(
         id: id, stateRoot: options.stateRoot, bundle: options.bundle, firstProcess: .restored)
     do { try request.spec.validate() } catch { throw RuntimeError("\(error)") }
-    try refuseUserNamespace(of: request.spec, "restore of container \(id)")
     let hasTerminal = request.spec.process?.terminal == true
     try checkConsole(hasTerminal: hasTerminal, socket: options.consoleSocket, detach: options.detach)
     request.consoleSocket = options.consoleSocket
@@ -104,7 +104,17 @@ private func policy(_ spec: Spec) throws(RuntimeError) -> RestorePolicy {
         seccomp: filter.map { SeccompPolicy(program: $0.program, flags: UInt64($0.flags)) }, user: user.uid,
         groups: Set([user.gid] + user.additionalGids),
         memoryMounts: Set(spec.mounts.filter { $0.type == "tmpfs" && !$0.isBind }.map(\.destination)),
-        hasTerminal: process?.terminal == true)
+        hasTerminal: process?.terminal == true, userNamespace: userNamespace(spec.linux))
+}
+
+/// What the configuration makes; `nil` if it joins one.
+private func userNamespace(_ linux: Linux?) -> UserNamespace? {
+    guard let linux, let namespace = linux.namespaces.first(where: { $0.type == .user }) else { return .own }
+    if namespace.path?.isEmpty == false { return nil }
+    func map(_ mappings: [IDMapping]) -> [UserNamespace.Extent] {
+        mappings.map { UserNamespace.Extent(inner: $0.containerID, outer: $0.hostID, count: $0.size) }
+    }
+    return UserNamespace(users: map(linux.uidMappings), groups: map(linux.gidMappings))
 }
 
 /// The engine's errors, as the command's.

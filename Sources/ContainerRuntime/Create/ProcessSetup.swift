@@ -102,7 +102,7 @@ struct ProcessSetup: Sendable {
             // over the host, as working directory, as program, or as a script's interpreter (CVE-2024-21626).
             try CallingProcess.closeAll(
                 from: 3 + preservedDescriptors, but: [channel.socket.raw] + (door.map { [$0] } ?? []))
-            try ownStandardStreams()
+            for number in CInt(0)...2 { try handStream(number, to: process.user.uid) }
             if process.noNewPrivileges { try CallingProcess.setNoNewPrivileges() }
         }
         // Without no_new_privs the kernel takes a filter only from who has CAP_SYS_ADMIN still.
@@ -151,20 +151,6 @@ struct ProcessSetup: Sendable {
             // A file that is there, and no program: as with runc the container has started, and says so itself.
             try? writeAll(2, Array("exec \(program.path): \(error.reason)\n".utf8))
             _exit(1)
-        }
-    }
-
-    /// runc hands the streams to the user, so that `echo >/dev/stderr` works; never a shared /dev/null.
-    private func ownStandardStreams() throws(SystemError) {
-        for number in CInt(0)...2 {
-            guard let status = try? status(of: number), status.st_uid != process.user.uid else { continue }
-            if status.isCharacterDevice && status.st_rdev == clinux_makedev(1, 3) { continue }
-            if fchown(number, process.user.uid, status.st_gid) != 0 {
-                let error = Errno.current
-                if ![.invalidArgument, .notPermitted, .readOnlyFileSystem].contains(error) {
-                    throw SystemError(error, "change owner of descriptor \(number)")
-                }
-            }
         }
     }
 
