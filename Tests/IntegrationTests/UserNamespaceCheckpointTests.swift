@@ -19,13 +19,13 @@ extension Integration {
             return container
         }
 
-        private func cycle(_ container: Container, in bed: TestBed) throws {
+        private func cycle(_ container: Container, in bed: TestBed, except mount: String? = nil) throws {
             try container.run()
             try container.waitUntilReady()
             try container.expectPass("before the checkpoint")
             for cycle in 1...2 {
                 try container.checkpoint(to: "image\(cycle)")
-                let left = bed.leakCheck.leaks()
+                let left = bed.leakCheck.leaks().filter { $0 != mount.map { "mount at \($0)" } }
                 guard left.isEmpty else { throw Failure("the checkpoint left: \(left)") }
                 try container.restore(from: "image\(cycle)")
                 try container.expectPass("after restore \(cycle)")
@@ -58,6 +58,23 @@ extension Integration {
                 #expect(map.map { $0["lower_first"].integer } == [300_000, 500_000], "\(decoded)")
                 let core = try Images.crit("decode", "-i", folder + "/core-1.img").succeeded().output
                 #expect(core.contains("\"uid\": 1005") && core.contains("70000"), "\(core)")
+            }
+        }
+
+        @Test(
+            "files and sockets on a mount with the container's maps", .timeLimit(.minutes(1)),
+            arguments: ["unix_named", "descriptors"])
+        func idMappedMount(name: String) throws {
+            try TestBed.use { bed in
+                let container = try container(in: bed, workload: name)
+                try bed.withTmpfs(at: container.stateInRootfs, options: "mode=755") {
+                    try container.bundle.addMount("/state", source: container.stateInRootfs, ["bind", "idmap"])
+                    try cycle(container, in: bed, except: container.stateInRootfs)
+                    // What is the container's root's inside is the host's root's on the disk.
+                    var status = stat()
+                    #expect(lstat(container.stateInRootfs + "/verdict", &status) == 0 && status.st_uid == 0)
+                    try container.delete()
+                }
             }
         }
 
