@@ -1,6 +1,6 @@
 /// A conversation with one part of the kernel. netlink(7).
 public struct NetlinkSocket: ~Copyable, Sendable {
-    private let socket: OwnedDescriptor
+    let socket: OwnedDescriptor
     private let name: String
 
     /// Of the caller's network namespace, whatever namespace the caller joins later.
@@ -28,9 +28,10 @@ public struct NetlinkSocket: ~Copyable, Sendable {
         var answers: [NetlinkMessage] = []
         var buffer = [UInt8](repeating: 0, count: 64 << 10)
         while true {
-            let count = try system("receive from \(name)") {
-                buffer.withUnsafeMutableBytes { recv(socket.raw, $0.baseAddress, $0.count, CInt(MSG_TRUNC)) }
-            }
+            var sender = sockaddr_nl()
+            let count = try receive(into: &buffer, from: &sender)
+            // The port of the kernel. In a container's network namespace its root can send to this socket, too.
+            if sender.nl_pid != 0 { continue }
             guard count > 0, count <= buffer.count else {
                 throw SystemError(.messageTooLong, "receive from \(name)")
             }
@@ -45,6 +46,18 @@ public struct NetlinkSocket: ~Copyable, Sendable {
                 let error = message.body.integer(CInt.self, at: 0) ?? 0
                 if error != 0 { throw SystemError(Errno(rawValue: -error), attempt()) }
                 return answers
+            }
+        }
+    }
+
+    private func receive(into buffer: inout [UInt8], from sender: inout sockaddr_nl) throws(SystemError) -> Int {
+        var size = socklen_t(MemoryLayout<sockaddr_nl>.size)
+        return try system("receive from \(name)") {
+            withUnsafeMutableBytes(of: &sender) { sender in
+                let address = sender.baseAddress?.assumingMemoryBound(to: sockaddr.self)
+                return buffer.withUnsafeMutableBytes {
+                    recvfrom(socket.raw, $0.baseAddress, $0.count, CInt(MSG_TRUNC), address, &size)
+                }
             }
         }
     }

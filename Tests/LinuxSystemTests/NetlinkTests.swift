@@ -39,6 +39,30 @@ import Testing
         #expect(changed.attributes(after: 1000).isEmpty)
     }
 
+    /// Whoever has CAP_NET_ADMIN in the network namespace can send to any socket of netlink there.
+    @Test(.enabled(if: geteuid() == 0)) func onlyTheKernelIsHeard() throws {
+        let route: CInt = 0
+        let victim = try NetlinkSocket(route, name: "rtnetlink")
+        let getLink: UInt16 = 18
+        let body = [UInt8](repeating: 0, count: 16)
+        let names = try victim.ask("list interfaces", type: getLink, isDump: true, body).count
+        #expect(names > 0)
+        var address = sockaddr_nl()
+        var size = socklen_t(MemoryLayout<sockaddr_nl>.size)
+        try withUnsafeMutableBytes(of: &address) { bytes in
+            let pointer = bytes.baseAddress?.assumingMemoryBound(to: sockaddr.self)
+            try system("getsockname") { getsockname(victim.socket.raw, pointer, &size) }
+        }
+        let attacker = try NetlinkSocket(route, name: "rtnetlink")
+        for forged in [NetlinkMessage(type: 2, body: [0xff, 0xff, 0xff, 0xff]), NetlinkMessage(type: 3, body: [])] {
+            try withUnsafeBytes(of: &address) { bytes in
+                let pointer = bytes.baseAddress?.assumingMemoryBound(to: sockaddr.self)
+                try system("send") { sendto(attacker.socket.raw, forged.bytes, forged.bytes.count, 0, pointer, size) }
+            }
+            #expect(try victim.ask("list interfaces", type: getLink, isDump: true, body).count == names)
+        }
+    }
+
     @Test func numbersNeedTheirBytes() {
         #expect([UInt8]().integer(UInt8.self, at: 0) == nil)
         #expect([UInt8](repeating: 0xff, count: 4).integer(CInt.self, at: 0) == -1)
