@@ -95,16 +95,16 @@ public final class AgentListener {
         self.socket = socket
     }
 
-    /// The connection that `task` makes; any other is turned away, for the name is no secret.
+    /// The connection that `task` makes; any other is turned away, for the name is no secret: who shares the network
+    /// namespace, and does not stand still, can come as often as it likes.
     ///
     /// - Parameter nudge: called while nobody comes; tells whether the task is still there to come.
     func accept(from task: pid_t, nudge: () -> Bool) throws(SystemError) -> CInt {
-        var waited = 0
+        let end = Self.seconds() + 5
         while true {
+            guard Self.seconds() < end else { throw SystemError(.timedOut, "wait for the agent in task \(task)") }
             var poll = pollfd(fd: socket.raw, events: Int16(POLLIN), revents: 0)
             if try system("wait for the agent", { clinux_poll(&poll, 1, 2) }) == 0 {
-                waited += 2
-                guard waited < 5000 else { throw SystemError(.timedOut, "wait for the agent in task \(task)") }
                 guard nudge() else { throw SystemError(.noSuchProcess, "wait for the agent in task \(task)") }
                 continue
             }
@@ -117,5 +117,11 @@ public final class AgentListener {
             if known && peer[0] == task { return connection }
             close(connection)
         }
+    }
+
+    private static func seconds() -> Double {
+        var now = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &now)
+        return Double(now.tv_sec) + Double(now.tv_nsec) / 1e9
     }
 }
