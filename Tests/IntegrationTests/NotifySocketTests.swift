@@ -97,6 +97,29 @@ extension Integration {
             }
         }
 
+        /// Each would stay open in the runtime, until it has no number left for what it needs itself.
+        @Test("descriptors that a program sends along are closed", .timeLimit(.minutes(1)))
+        func descriptors() throws {
+            try TestBed.use { bed in
+                let manager = bed.folder + "/manager"
+                try withManager(bed, name: manager) { environment, messages in
+                    let container = try bed.container(.workload("hostile/notify_descriptors"), arguments: ["/workload"])
+                    try container.bundle.edit { $0["linux"]["seccomp"] = .null }
+                    var command = bed.runtime.command(["run", "--bundle", container.bundle.folder, container.id])
+                    command.environment = environment
+                    var run = try command.start()
+                    defer { run.kill() }
+                    let isReady = until(seconds: 20) { !messages().isEmpty || run.hasEnded() }
+                    #expect(isReady && messages() == ["READY=1 0"], "\(messages())")
+                    let open = Files.names(in: "/proc/\(run.pid)/fd").count
+                    #expect(open > 0 && open < 64, "the runtime has \(open) descriptors")
+                    try bed.runtime.run("delete", "--force", container.id).succeeded()
+                    let hasEnded = run.wait(seconds: 20)
+                    #expect(hasEnded)
+                }
+            }
+        }
+
         @Test("a program that ends without a word ends the wait, too", .timeLimit(.minutes(1)))
         func noWord() throws {
             try TestBed.use { bed in

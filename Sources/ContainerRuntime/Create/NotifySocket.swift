@@ -73,7 +73,10 @@ struct NotifyRelay: Sendable {
     /// - Parameter pid: what the service manager shall watch, if that is not the runtime.
     /// - Returns: whether the program is ready.
     func pass(pid: pid_t?) throws(SystemError) -> Bool {
-        let text = String(decoding: try receiveMessage(raw, limit: 4096).bytes, as: UTF8.self)
+        let message = try receiveMessage(raw, limit: 4096)
+        // The program may send descriptors along, as many as the runtime can have.
+        for descriptor in message.descriptors { close(descriptor) }
+        let text = String(decoding: message.bytes, as: UTF8.self)
         guard let line = text.split(separator: "\n").first(where: { $0.hasPrefix("READY=") }) else { return false }
         let manager = try connectUnixSocket(host, type: CInt(SOCK_DGRAM.rawValue))
         try sendMessage(manager.raw, Array("\(line)\n".utf8))
