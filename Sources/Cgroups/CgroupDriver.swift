@@ -37,32 +37,32 @@ extension CgroupDriver {
 func processesBeneath(_ directory: String) throws(CgroupError) -> [pid_t] {
     do throws(SystemError) {
         var found: [pid_t] = []
-        try collectProcesses(directory, into: &found)
-        return found
+        try CgroupWalk(entered: { cgroup throws(SystemError) in found += try members(cgroup) }).run(directory)
+        var seen: Set<pid_t> = []
+        return found.filter { seen.insert($0).inserted }
     } catch {
+        if error.errno.meansRemoved { return [] }
         throw CgroupError(error)
     }
 }
 
-private func collectProcesses(_ directory: String, into found: inout [pid_t]) throws(SystemError) {
+/// The processes in one cgroup. A container that may write there can make it a threaded one, whose processes the kernel
+/// lists in a cgroup further up, or nowhere. The kernel's admin-guide/cgroup-v2, "Threads".
+private func members(_ cgroup: CInt) throws(SystemError) -> [pid_t] {
     do throws(SystemError) {
-        found += try readText("\(directory)/cgroup.procs").split(separator: "\n").compactMap { pid_t($0) }
-        for child in try childCgroups(directory) { try collectProcesses(child, into: &found) }
-    } catch {
-        // A cgroup can be removed only when it is empty.
-        if !error.errno.meansRemoved { throw error }
+        return try readText(at: cgroup, "cgroup.procs").split(separator: "\n").compactMap { pid_t($0) }
+    } catch  where error.errno == .notSupportedOnSocket {
+        let threads = try readText(at: cgroup, "cgroup.threads").split(separator: "\n")
+        return threads.compactMap { process(ofThread: $0) }
+    } catch  where error.errno.meansRemoved {
+        return []
     }
 }
 
-/// A cgroup has two links and one for each child, so that leaves need no listing.
-func childCgroups(_ directory: String) throws(SystemError) -> [String] {
-    if try status(directory).st_nlink <= 2 { return [] }
-    var children: [String] = []
-    for name in try directoryEntries(directory) {
-        let path = "\(directory)/\(name)"
-        if try status(path).isDirectory { children.append(path) }
-    }
-    return children
+private func process(ofThread thread: Substring) -> pid_t? {
+    let status = (try? readText("/proc/\(thread)/status")) ?? ""
+    let line = status.split(separator: "\n").first { $0.hasPrefix("Tgid:") }
+    return line.flatMap { pid_t($0.dropFirst(5).drop(while: \.isWhitespace)) }
 }
 
 /// rmdir from the leaves up. A cgroup is busy for a moment after its last process died.
@@ -77,9 +77,12 @@ func removeTree(_ directory: String) throws(CgroupError) {
             case .noSuchFileOrDirectory: return
             case .resourceBusy where patience > 0:
                 patience -= 1
-                let children = (try? childCgroups(directory)) ?? []
-                for child in children { try removeTree(child) }
-                if children.isEmpty { usleep(patience > 40 ? 200 : 10_000) }
+                var isStuck = true
+                let leaves = CgroupWalk(left: { parent, name in
+                    if unlinkat(parent, name, AT_REMOVEDIR) == 0 { isStuck = false }
+                })
+                do throws(SystemError) { try leaves.run(directory) } catch {}  // the next rmdir says what is wrong
+                if isStuck { usleep(patience > 40 ? 200 : 10_000) }
             default: throw CgroupError(error)
             }
         }

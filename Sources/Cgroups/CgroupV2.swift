@@ -51,8 +51,9 @@ func killUnified(_ directory: String) throws(CgroupError) {
         if try !readEvent("populated", events.raw) { return }
         do throws(SystemError) {
             try writeControl("\(directory)/cgroup.kill", "1")
-        } catch  where error.errno == .noSuchFileOrDirectory {
-            for pid in (try? processesBeneath(directory)) ?? [] { kill(pid, SIGKILL) }
+        } catch  where error.errno == .noSuchFileOrDirectory || error.errno == .notSupportedOnSocket {
+            // An older kernel, or a cgroup that the container has made a threaded one.
+            try? killBySignal(directory)
         }
         for _ in 0..<50 {
             if try !readEvent("populated", events.raw) { return }
