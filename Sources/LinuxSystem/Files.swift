@@ -51,6 +51,19 @@ public func readFile(
     return try readAll(file.raw, limit: limit, name: path)
 }
 
+/// A file that somebody else may have put another kind in the place of: a pipe would be waited for, and a device could
+/// be endless. Not for procfs, whose files say that they are empty.
+public func readRegularFile(
+    _ path: String, _ flags: CInt = 0, limit: Int = 64 << 20
+) throws(SystemError) -> [UInt8] {
+    let file = try openAt(AT_FDCWD, path, O_RDONLY | O_NONBLOCK | O_NOCTTY | flags)
+    let status = try status(of: file.raw)
+    if status.isDirectory { throw SystemError(.isDirectory, "read \(path)") }
+    guard status.isRegular else { throw SystemError(.invalidArgument, "read \(path), which is not a regular file") }
+    if status.st_size > limit { throw SystemError(.fileTooLarge, "read \(path)") }
+    return try readAll(file.raw, limit: limit, name: path)
+}
+
 /// ``readFile(at:_:limit:resolve:)`` as text; bytes that are not UTF-8 are replaced.
 public func readText(at directory: CInt = AT_FDCWD, _ path: String) throws(SystemError) -> String {
     String(decoding: try readFile(at: directory, path), as: UTF8.self)
@@ -135,6 +148,22 @@ public func directoryEntries(at directory: CInt = AT_FDCWD, _ path: String) thro
         if name != "." && name != ".." { names.append(name) }
     }
     return names
+}
+
+/// A directory with all that is in it. No link is followed; a mount in it is `EXDEV`.
+public func removeDirectory(at directory: CInt, _ name: String) throws(SystemError) {
+    do {
+        let opened = try openAt(
+            directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, resolve: [.beneath, .noCrossMounts])
+        for entry in try directoryEntries(at: opened.raw, ".") {
+            do throws(SystemError) {
+                try system("unlink \(name)/\(entry)") { unlinkat(opened.raw, entry, 0) }
+            } catch  where error.errno == .isDirectory {
+                try removeDirectory(at: opened.raw, entry)
+            }
+        }
+    }
+    try system("rmdir \(name)") { unlinkat(directory, name, AT_REMOVEDIR) }
 }
 
 extension stat {

@@ -35,6 +35,13 @@ public func connectUnixSocket(_ path: String, type: CInt = 1) throws(SystemError
     try makeUnixSocket(type, "connect to", path, by: Int(SYS_connect))
 }
 
+/// The same, for a socket of somebody who may never accept a connection: where others wait already, that is `EAGAIN`.
+public func connectUnixSocketAtOnce(_ path: String) throws(SystemError) -> OwnedDescriptor {
+    let socket = try connectUnixSocket(path, type: CInt(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue))
+    try system("make \(path) block") { clinux_fcntl(socket.raw, F_SETFL, Int(O_RDWR)) }
+    return socket
+}
+
 /// A new socket at `path` that its owner alone can reach. bind(2).
 public func bindUnixSocket(_ path: String, type: CInt) throws(SystemError) -> OwnedDescriptor {
     try makeUnixSocket(type, "make socket", path, by: Int(SYS_bind))

@@ -24,7 +24,9 @@ struct ErrorLog {
             return
         }
         do {
-            let file = try openAt(AT_FDCWD, path, O_WRONLY | O_APPEND | O_CREAT | O_SYNC, mode: 0o644)
+            // Of a pipe without a reader it is an error, and what does not fit into one is lost: nothing is waited for.
+            let flags = O_WRONLY | O_APPEND | O_CREAT | O_SYNC | O_NONBLOCK | O_NOCTTY
+            let file = try openAt(AT_FDCWD, path, flags, mode: 0o644)
             // Open as long as the program runs.
             logger = Self.logger(LineLogHandler(descriptor: file.release(), format: format), debug: options.debug)
             repeatsOnStandardError = true

@@ -16,7 +16,7 @@ struct WorkDirectory: ~Copyable {
         }
         let file = "\(name).log"
         let log = try launching("work directory \(path)") { () throws(SystemError) in
-            try openAt(opened.raw, file, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, mode: 0o600)
+            try openAt(opened.raw, file, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_NONBLOCK, mode: 0o600)
         }
         let handler = WorkLogHandler(descriptor: log.raw)
         var logger = Logger(label: name) { _ in handler }
@@ -32,7 +32,8 @@ struct WorkDirectory: ~Copyable {
             var image = ImageWriter(kind)
             try image.append(stats)
             let name = kind.fileName()
-            let file = try openAt(directory.raw, name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, mode: 0o600)
+            let file = try openAt(
+                directory.raw, name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_NONBLOCK, mode: 0o600)
             try writeAll(file.raw, image.bytes, name: name)
         } catch {
             throw RuntimeError("cannot write figures", because: error)

@@ -12,7 +12,7 @@ struct ConsoleLink {
     init(size: ConsoleSize?, socketPath: String?) throws(SystemError) {
         var size = size.map { TerminalSize(rows: UInt16(clamping: $0.height), columns: UInt16(clamping: $0.width)) }
         if let socketPath {
-            console = Console(size: size, socket: try connectUnixSocket(socketPath).release())
+            console = Console(size: size, socket: try connectUnixSocketAtOnce(socketPath).release())
             outer = nil
         } else {
             // The process shall not see another size first.

@@ -88,7 +88,7 @@ package struct CreateRequest: Sendable {
         defer { free(resolved) }
         let bundle = String(cString: resolved)
         do {
-            let text = try readFile("\(bundle)/config.json")
+            let text = try readRegularFile("\(bundle)/config.json")
             self.init(
                 id: id, stateRoot: stateRoot, bundle: bundle, spec: try Spec.decode(text), configuration: text,
                 firstProcess: firstProcess)

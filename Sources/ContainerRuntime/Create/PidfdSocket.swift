@@ -5,7 +5,7 @@ extension Pidfd {
     /// container's first process, `setns` a further one.
     func hand(to path: String, as kind: String) throws(RuntimeError) {
         try launching("send pidfd to \(path)") { () throws(SystemError) in
-            let socket = try connectUnixSocket(path)
+            let socket = try connectUnixSocketAtOnce(path)
             try sendMessage(socket.raw, Array(kind.utf8), descriptors: [raw])
         }
     }

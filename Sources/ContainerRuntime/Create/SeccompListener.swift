@@ -23,7 +23,7 @@ struct SeccompListener {
     func hand(_ listener: consuming OwnedDescriptor, pid: pid_t) throws(RuntimeError) {
         let listener = consume listener
         try launching("hand over seccomp listener") { () throws(SystemError) in
-            let socket = try connectUnixSocket(path)
+            let socket = try connectUnixSocketAtOnce(path)
             try sendMessage(socket.raw, Array(document(pid).text().utf8), descriptors: [listener.raw])
         }
     }

@@ -14,13 +14,17 @@ import OCISpec
     /// Outer end of the terminal, if the creator keeps it; open until the command ends.
     let terminal: CInt?
     let relay: NotifyRelay?
+    private(set) var hasPidFile = false
 
     /// Makes the container known: from here on it is listed and can be started, killed and deleted.
     package mutating func publish() throws(RuntimeError) {
         let store = StateStore(root: request.stateRoot)
         state.restored = request.firstProcess == .restored
         try store.save(state)
-        if let pidFile = request.pidFile { try writePidFile(pidFile, pid) }
+        if let pidFile = request.pidFile {
+            try writePidFile(pidFile, pid)
+            hasPidFile = true
+        }
         // One that has died meanwhile is a stopped container.
         if request.firstProcess == .command { try? channel.send(.proceed) }
     }
@@ -50,7 +54,7 @@ import OCISpec
         } catch let cleanUp {
             error = error.followed(by: cleanUp)
         }
-        if let pidFile = request.pidFile { unlink(pidFile) }
+        if hasPidFile, let pidFile = request.pidFile { unlink(pidFile) }
         HookRunner(state, .stopped).runAll(request.spec.hooks?.poststop ?? [])
         return error
     }
@@ -90,6 +94,11 @@ func writePidFile(_ path: String, _ pid: pid_t) throws(RuntimeError) {
         unlink(temporary)  // of a command that was killed
         let file = try openAt(AT_FDCWD, temporary, O_WRONLY | O_CREAT | O_EXCL, mode: 0o666)
         try writeAll(file.raw, Array("\(pid)".utf8), name: temporary)
-        try system("rename \(temporary)") { rename(temporary, path) }
+        do throws(SystemError) {
+            try system("rename \(temporary) to \(path)") { rename(temporary, path) }
+        } catch {
+            unlink(temporary)
+            throw error
+        }
     }
 }
