@@ -92,6 +92,23 @@ package struct CgroupSet: Codable, Equatable, Sendable {
         return CgroupSet(layout: layout.isPureV2 ? .v2 : .v1, paths: paths)
     }
 
+    /// The first path, if any, that no plan could have made: outside of the hierarchies, or one of their roots.
+    package var strayPath: String? {
+        let root = CgroupLayout.root + "/"
+        let names = layout == .v1 ? 2 : 1  // of a v1 hierarchy, and of the cgroup in it
+        return paths.values.sorted().first { path in
+            !path.hasPrefix(root) || clean(path) != path
+                || path.dropFirst(root.count).split(separator: "/").count < names
+        }
+    }
+
+    /// Whether one of the other's is one of these, or beneath one.
+    package func contains(anyOf other: CgroupSet) -> Bool {
+        paths.values.contains { mine in
+            other.paths.values.contains { $0 == mine || $0.hasPrefix(mine + "/") }
+        }
+    }
+
     var driver: any CgroupDriver {
         switch layout {
         case .v1: CgroupV1(paths: paths)

@@ -32,7 +32,15 @@ package struct Container: Sendable {
     /// Whether the process that init was still runs: a zombie does not, and another process with its id is not it.
     package var initIsAlive: Bool {
         guard state.initPid > 0, let stat = try? ProcessStat(pid: state.initPid) else { return false }
-        return stat.startTime == state.initStartTime && !stat.isDead
+        return stat.startTime == state.initStartTime && !stat.isDead && !isInOwnMountNamespace
+    }
+
+    /// So is a process of the host that a damaged `state.json` names, and no container's: each has one of its own.
+    private var isInOwnMountNamespace: Bool {
+        guard let theirs = try? LinuxSystem.status("/proc/\(state.initPid)/ns/mnt"),
+            let ours = try? LinuxSystem.status("/proc/self/ns/mnt")
+        else { return false }
+        return theirs.st_ino == ours.st_ino && theirs.st_dev == ours.st_dev
     }
 
     /// The socket goes when the container is started. Of a `start` that was killed it stays, and nobody listens there.

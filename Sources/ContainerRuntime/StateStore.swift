@@ -98,16 +98,23 @@ package struct StateStore: Sendable {
     /// For `delete --force`: also what a create that was killed left behind.
     package func loadEvenHalfMade(_ id: String) throws(RuntimeError) -> ContainerState {
         try Self.validate(id)
+        let name = "\(path(id))/state.json"
         let text: [UInt8]
         do {
-            text = try readFile("\(path(id))/state.json")
+            text = try readRegularFile(name, O_NOFOLLOW)
         } catch {
             throw Self.missing(error)
         }
         do {
-            return try decodeDocument(ContainerState.self, text, name: "\(path(id))/state.json")
+            let state = try decodeDocument(ContainerState.self, text, name: name)
+            // It says what is killed and removed.
+            guard state.id == id else { throw RuntimeError("\(name): is about container \(state.id.quoted)") }
+            if let path = state.cgroups.strayPath {
+                throw RuntimeError("\(name): \(path.quoted) cannot be a container's cgroup")
+            }
+            return state
         } catch {
-            throw RuntimeError(error.description)
+            throw error as? RuntimeError ?? RuntimeError("\(error)")
         }
     }
 
@@ -132,7 +139,7 @@ package struct StateStore: Sendable {
     package func loadConfiguration(_ id: String) throws(RuntimeError) -> Spec {
         let name = "\(path(id))/config.json"
         do {
-            return try Spec.decode(try readFile(name), name: name)
+            return try Spec.decode(try readRegularFile(name, O_NOFOLLOW), name: name)
         } catch let error as SpecError {
             throw RuntimeError(error.description)
         } catch {
@@ -147,10 +154,7 @@ package struct StateStore: Sendable {
             do throws(SystemError) {
                 try system("rmdir \(path(id))") { rmdir(path(id)) }
             } catch  where error.errno == .directoryNotEmpty {
-                for name in try directoryEntries(path(id)) where name != NotifySocket.folderName {
-                    try removeFile(name, of: id)
-                }
-                try removeNotifySocket(of: id)
+                for name in try directoryEntries(path(id)) { try removeFile(name, of: id) }
                 try system("rmdir \(path(id))") { rmdir(path(id)) }
             }
         } catch  where error.errno == .noSuchFileOrDirectory {
@@ -159,8 +163,9 @@ package struct StateStore: Sendable {
         }
     }
 
-    /// Every container that was completely made, by id. Containers that vanish meanwhile are left out.
-    package func list() throws(RuntimeError) -> [ContainerState] {
+    /// Every container that was completely made, by id. Containers that vanish meanwhile are left out, and those whose
+    /// state cannot be read are warned of.
+    package func list(warning: Bool = true) throws(RuntimeError) -> [ContainerState] {
         let names: [String]
         do throws(SystemError) {
             names = try directoryEntries(root)
@@ -172,8 +177,9 @@ package struct StateStore: Sendable {
         for name in names.sorted() {
             do throws(RuntimeError) {
                 states.append(try load(name))
+            } catch  where error.message == RuntimeError.doesNotExist.message {
             } catch {
-                continue
+                if warning { Warnings.add("load container \(name): \(error)") }
             }
         }
         return states
@@ -189,15 +195,11 @@ package struct StateStore: Sendable {
     private func removeFile(_ name: String, of id: String) throws(SystemError) {
         do throws(SystemError) {
             try system("unlink \(path(id))/\(name)") { unlink("\(path(id))/\(name)") }
-        } catch  where error.errno == .noSuchFileOrDirectory {}
-    }
-
-    private func removeNotifySocket(of id: String) throws(SystemError) {
-        let folder = "\(path(id))/\(NotifySocket.folderName)"
-        do throws(SystemError) {
-            for name in try directoryEntries(folder) { try removeFile("\(NotifySocket.folderName)/\(name)", of: id) }
-            try system("rmdir \(folder)") { rmdir(folder) }
-        } catch  where error.errno == .noSuchFileOrDirectory {}
+        } catch  where error.errno == .noSuchFileOrDirectory {
+        } catch  where error.errno == .isDirectory {
+            let directory = try openAt(AT_FDCWD, path(id), CLINUX_O_PATH | O_DIRECTORY | O_NOFOLLOW)
+            try removeDirectory(at: directory.raw, name)
+        }
     }
 
     private func replaceFile(_ name: String, of id: String, with bytes: [UInt8]) throws(SystemError) {

@@ -24,6 +24,7 @@ extension Container {
             return
         }
         guard initIsAlive else { throw .notRunning }
+        try checkOwnership()
         if signal == SIGKILL, state.cgroups != .disabled, try sharesPidNamespace() {
             // Where init's death does not take the others along, only the cgroup knows them.
             try withCgroups { set throws(CgroupError) in try set.signal(SIGKILL) }
@@ -33,7 +34,7 @@ extension Container {
     }
 
     /// By descriptor, and looked at once more behind it: the process that gets the signal is the one that was meant.
-    private func signalInit(_ signal: CInt) throws(RuntimeError) {
+    func signalInit(_ signal: CInt) throws(RuntimeError) {
         do throws(SystemError) {
             let process = try Pidfd(pid: state.initPid)
             guard initIsAlive else { throw SystemError(.noSuchProcess, "") }
@@ -49,6 +50,7 @@ extension Container {
     }
 
     private func withCgroups(_ body: (CgroupSet) throws(CgroupError) -> Void) throws(RuntimeError) {
+        try checkOwnership()
         do throws(CgroupError) {
             try body(state.cgroups)
         } catch {

@@ -19,12 +19,17 @@ extension Container {
         do throws(RuntimeError) {
             let directory = try lockByForce(id, in: store)
             defer { _ = directory.path }
+            let state: ContainerState
             do throws(RuntimeError) {
-                try Container(try store.loadEvenHalfMade(id), in: store).destroy()
-            } catch  where error.message == RuntimeError.doesNotExist.message {
+                state = try store.loadEvenHalfMade(id)
+            } catch {
                 // A create that was killed before it wrote anything leaves an empty directory.
                 try store.remove(id)
+                if error.message == RuntimeError.doesNotExist.message { return }
+                throw RuntimeError(
+                    "\(error): nobody can tell the container's processes and cgroups; only its state is removed")
             }
+            try Container(state, in: store).destroy()
         } catch  where error.message == RuntimeError.doesNotExist.message {}
     }
 
@@ -32,8 +37,9 @@ extension Container {
     /// from. So whoever still has it after ten seconds loses the container's processes.
     private static func lockByForce(_ id: String, in store: StateStore) throws(RuntimeError) -> ContainerDirectory {
         if let directory = try store.lock(id, within: 10) { return directory }
-        try grouping { () throws(CgroupError) in
-            try (try? store.loadEvenHalfMade(id))?.cgroups.killAll()
+        if let state = try? store.loadEvenHalfMade(id) {
+            try Container(state, in: store).checkOwnership()
+            try grouping { () throws(CgroupError) in try state.cgroups.killAll() }
         }
         if let directory = try store.lock(id, within: 10) { return directory }
         throw RuntimeError("container \(id): another command has been changing it for 20 seconds")
@@ -46,10 +52,19 @@ extension Container {
 
     func destroy(thenRun hooks: [Hook]) throws(RuntimeError) {
         Trace.note("process \(state.initPid) \(initIsAlive ? "is killed" : "has ended"); cgroups and state are removed")
-        if initIsAlive { try? signal(SIGKILL) }
-        try grouping { () throws(CgroupError) in
-            try state.cgroups.killAll()
-            try state.cgroups.remove()
+        let strangers = try strangers()
+        if let other = strangers.process {
+            Warnings.add("process \(state.initPid) of container \(id) is container \(other)'s: it is left alone")
+        } else if initIsAlive {
+            try? signalInit(SIGKILL)
+        }
+        if let other = strangers.cgroups {
+            Warnings.add("the cgroup of container \(id) is container \(other)'s by now: it is left alone")
+        } else {
+            try grouping { () throws(CgroupError) in
+                try state.cgroups.killAll()
+                try state.cgroups.remove()
+            }
         }
         NetworkDevices(state).takeBack(releasing: store.path(id))
         try store.remove(id)
