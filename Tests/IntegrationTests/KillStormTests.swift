@@ -64,7 +64,7 @@ extension Integration {
                     return groups.contains { group.contains($0) } || !LeakCheck.lives(process)
                 }
             }
-            #expect(isAlone, "\(phase) left \(bed.leakCheck.leaks())")
+            try #require(isAlone, "\(phase) left \(bed.leakCheck.leaks())")
         }
 
         private func delete(_ ids: [String], _ bed: TestBed) throws {
@@ -152,8 +152,43 @@ extension Integration {
                 create.kill()
                 _ = create.outcome()
                 #expect(try listed(bed).isEmpty)
-                try delete([container.id], bed)
+                // It waits ten seconds for the lock.
+                try bed.runtime.run("delete", "--force", container.id, seconds: 30).succeeded()
                 try bed.expectNoLeaks()
+            }
+        }
+
+        /// Not so that a deletion finds it: nobody may ever come to delete what was never listed.
+        @Test(
+            "a process that is half made ends with its runtime", .timeLimit(.minutes(2)), arguments: ["create", "exec"])
+        func abandoned(command: String) throws {
+            var dice = Self.dice()
+            try TestBed.use { bed in
+                let container = try bed.container(.busybox, arguments: ["sleep", "1000"])
+                let words = ["create", "--bundle", container.bundle.folder, container.id]
+                if command == "exec" { try container.run() }
+                let runtime = bed.runtime.command(command == "exec" ? ["exec", container.id, "true"] : words)
+                let start = monotonicSeconds()
+                try runtime.run().succeeded()
+                let duration = monotonicSeconds() - start
+                var met = 0
+                for _ in 0..<40 {
+                    if command == "create" { try delete([container.id], bed) }
+                    var running = try runtime.start()
+                    usleep(UInt32(Double.random(in: 0..<duration * 1e6, using: &dice)))
+                    let children = Files.text(of: "/proc/\(running.pid)/task/\(running.pid)/children") ?? ""
+                    running.kill()
+                    _ = running.outcome()
+                    // One that is known by now is whole, and waits for its start.
+                    if command == "create", try !listed(bed).isEmpty { continue }
+                    let halfMade = children.split(separator: " ").compactMap { pid_t($0) }
+                    met += halfMade.count
+                    let haveEnded = until(seconds: 10) { !halfMade.contains(where: LeakCheck.lives) }
+                    try #require(haveEnded, "left \(bed.leakCheck.leaks())")
+                }
+                #expect(met > 0, "no runtime had a process when it was killed")
+                try container.delete()
+                try delete([container.id], bed)
             }
         }
 

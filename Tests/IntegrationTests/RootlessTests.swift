@@ -82,7 +82,8 @@ extension Integration {
                 }
                 #expect(!Files.exists(bundle.folder + "/image"))
                 #expect(try user.run("list").succeeded().output.contains(id))
-                let inside = "id -u; cat /proc/self/uid_map; ls /proc | grep -c '^[12]$'; readlink /proc/self/ns/pid"
+                let inside =
+                    "id -u; cat /proc/self/uid_map /proc/self/setgroups; ls /proc | grep -c '^[12]$'; readlink /proc/self/ns/pid"
                 #expect(
                     until(seconds: 5) {
                         (try? user.run("exec", id, "true"))?.status == 0
@@ -90,7 +91,10 @@ extension Integration {
                 let said = try user.run("exec", id, "sh", "-c", inside).succeeded().output
                 let state = try JSONValue(parsing: try user.run("state", id).succeeded().output)
                 let link = Files.link("/proc/\(state["pid"].integer ?? 0)/ns/pid") ?? ""
-                #expect(said.split(whereSeparator: \.isWhitespace) == ["0", "0", "65534", "1", "1", Substring(link)])
+                #expect(
+                    said.split(whereSeparator: \.isWhitespace) == [
+                        "0", "0", "65534", "1", "deny", "1", Substring(link),
+                    ])
                 #expect(try user.run("exec", "-t", id, "tty").succeeded().output.hasPrefix("/dev/pts/0"))
                 #expect(try user.run("ps", id).errors.contains("has no cgroup"))
                 #expect(try user.run("delete", id).status == 1)

@@ -182,6 +182,26 @@ extension Integration {
             }
         }
 
+        @Test("what is masked and read-only is so for the container's root", .timeLimit(.minutes(1)))
+        func hidden() throws {
+            try TestBed.use { bed in
+                let look =
+                    "cat /etc/secret; ls /masked; touch /masked/x /state/x /proc/sys/x; echo x >/etc/secret; cat /etc/secret"
+                let container = try container(in: bed, ["sh", "-c", look]) { config in
+                    config["linux"]["maskedPaths"] = ["/etc/secret", "/masked"]
+                    config["linux"]["readonlyPaths"] = ["/state", "/proc/sys"]
+                }
+                try Files.write("secret", to: container.bundle.rootfs + "/etc/secret", mode: 0o666)
+                try Files.makeFolder(container.bundle.rootfs + "/masked/inner", mode: 0o777)
+                let outcome = try container.runAttached()
+                #expect(outcome.output == "", "\(outcome)")
+                #expect(
+                    outcome.errors.split(separator: "\n").filter { $0.contains("Read-only") }.count == 2, "\(outcome)")
+                #expect(Files.text(of: container.bundle.rootfs + "/etc/secret") == "secret")
+                #expect(Files.names(in: container.bundle.rootfs + "/state") == [])
+            }
+        }
+
         @Test("mappings are refused by field", .timeLimit(.minutes(1)))
         func refused() throws {
             try TestBed.use { bed in

@@ -90,6 +90,24 @@ extension Integration {
             }
         }
 
+        @Test("nor has an image ids that the configuration does not give", .timeLimit(.minutes(1)))
+        func users() throws {
+            try TestBed.use { bed in
+                let container = try checkpointed("counter", in: bed)
+                let config = Files.text(of: container.bundle.configPath) ?? ""
+                for field in ["uid", "gid"] {
+                    try container.bundle.edit { config in
+                        config["process"]["noNewPrivileges"] = true
+                        config["process"]["user"][field] = 1000
+                    }
+                    let kind = field == "uid" ? "user" : "group"
+                    try expectRefusal(container, in: bed, "has \(kind) id 0, which config.json does not give it")
+                    try Files.write(config, to: container.bundle.configPath)
+                }
+                try container.restore(from: "image")
+            }
+        }
+
         @Test("a name of an image leads nowhere else (CRI-O CVE-2024-8676)", .timeLimit(.minutes(1)))
         func names() throws {
             try TestBed.use { bed in

@@ -31,6 +31,40 @@ extension Integration {
             }
         }
 
+        @Test(
+            "nor does one that leads to what is there, outside (CVE-2021-30465)", .timeLimit(.minutes(1)),
+            arguments: ["", "/../../../../../../../..", "../../../../../../../..", "/proc/self/root", "/proc/1/root"])
+        func existing(before: String) throws {
+            try TestBed.use { bed in
+                let container = try bed.container(.busybox, arguments: [])
+                let outside = try outside(bed)
+                for name in ["directory", "directory/below", "volume"] { try Files.makeFolder("\(outside)/\(name)") }
+                try Files.write("host\n", to: outside + "/file")
+                try check(symlink(before + outside, container.bundle.rootfs + "/link"), "link /link")
+                try Files.write("bound\n", to: bed.folder + "/file")
+                try Files.makeFolder(bed.folder + "/volume")
+                try container.bundle.addMount("/link/directory/below", type: "tmpfs", source: "tmpfs", [])
+                try container.bundle.addMount("/link/file", source: bed.folder + "/file")
+                try container.bundle.addMount("/link/volume", source: bed.folder + "/volume")
+                // Seen inside, by the way that the link takes there.
+                let look =
+                    "touch /state/ran; grep -c ' /.*/outside/directory/below ' /proc/self/mountinfo; cat /link/file"
+                let write = "touch /link/volume/written /link/directory/below/written"
+                let outcome = try container.runAttached(["sh", "-c", "\(look); \(write)"])
+                if Files.exists(container.stateInRootfs + "/ran") {
+                    #expect(outcome.status == 0 && outcome.output == "1\nbound", "\(outcome)")
+                    #expect(Files.names(in: bed.folder + "/volume") == ["written"])
+                } else {
+                    // A link of the kernel's own.
+                    #expect(before.hasPrefix("/proc"), "\(outcome)")
+                    #expect(outcome.status == 1 && outcome.isOneComplaint, "\(outcome)")
+                }
+                #expect(Files.names(in: outside) == ["directory", "file", "volume"])
+                #expect(Files.names(in: outside + "/directory/below") + Files.names(in: outside + "/volume") == [])
+                #expect(Files.text(of: outside + "/file") == "host\n")
+            }
+        }
+
         @Test("one that leads in circles is refused", .timeLimit(.minutes(1)))
         func circle() throws {
             try TestBed.use { bed in
@@ -77,18 +111,23 @@ extension Integration {
                 let swap = ["/workload", "/volume/target", "/volume/link"]
                 try attacker.bundle.edit { $0["process"]["args"] = .strings(swap) }
                 try attacker.run()
-                let victim = try bed.container(.busybox, arguments: ["true"])
+                let look = ["grep", "-c", " - tmpfs race ", "/proc/self/mountinfo"]
+                let victim = try bed.container(.busybox, arguments: look)
                 try victim.bundle.addMount("/volume", source: volume)
                 for number in 0..<8 {
-                    try victim.bundle.addMount("/volume/target/\(number)/below", type: "tmpfs", source: "tmpfs", [])
+                    try victim.bundle.addMount("/volume/target/\(number)/below", type: "tmpfs", source: "race", [])
+                    // What could be mounted on, and what would have to be made.
+                    if number < 4 { try Files.makeFolder("\(outside)/\(number)/below") }
                 }
                 let end = monotonicSeconds() + 5
-                while monotonicSeconds() < end {
+                while monotonicSeconds() < end, Files.names(in: outside).count == 4 {
                     let outcome = try victim.runAttached()
-                    #expect(outcome.status == 0 || outcome.isOneComplaint, "\(outcome)")
-                    guard Files.names(in: outside) == [] else { break }
+                    // Wherever they are, they are inside.
+                    if outcome.status != 0 || outcome.output != "8" {
+                        try #require(outcome.output.isEmpty && outcome.isOneComplaint, "\(outcome)")
+                    }
                 }
-                #expect(Files.names(in: outside) == [])
+                #expect(Files.names(in: outside) == ["0", "1", "2", "3"])
                 #expect(LeakCheck.lives(try attacker.pid()), "nobody attacked")
             }
         }

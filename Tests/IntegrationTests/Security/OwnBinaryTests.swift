@@ -22,12 +22,12 @@ extension Integration {
 
         /// Enters the container until the attacker has caught a process, and waits for what it says of that.
         private func attempts(
-            at container: Container, by runtime: Runtime, _ program: String
+            at container: Container, by exec: Command
         ) throws(Failure) -> String {
             let notes = container.stateInRootfs + "/attempts"
             for _ in 0..<40 {
                 if Files.exists(notes) { break }
-                _ = try runtime.run("exec", container.id, program)
+                _ = try exec.run()
             }
             _ = until(seconds: 10) { Files.text(of: notes)?.isEmpty == false }
             return Files.text(of: notes) ?? ""
@@ -38,6 +38,26 @@ extension Integration {
             arguments: Way.allCases
         )
         func overwritten(way: Way) throws {
+            let notes = try attack(way) { [$0] }
+            #expect(notes.hasPrefix("Read-only file system\n"), "it said: \(notes)")
+        }
+
+        /// Of a file that comes from another mount namespace no mount can be made: it runs from a sealed copy.
+        @Test("nor can the copy that stands in for it", .timeLimit(.minutes(2)), arguments: Way.allCases)
+        func copied(way: Way) throws {
+            let notes = try attack(way) { program in
+                [
+                    "sh", "-c",
+                    "exec 9<\(program); exec unshare --mount --propagation unchanged /proc/self/fd/9 \"$@\"", "sh",
+                ]
+            }
+            #expect(notes.hasPrefix("Operation not permitted\n"), "it said: \(notes)")
+        }
+
+        /// - Parameter start: the words that start the program.
+        /// - Returns: what the attacker says of its attempts.
+        private func attack(_ way: Way, start: (String) -> [String]) throws -> String {
+            var notes = ""
             try TestBed.use { bed in
                 // Of a file that others run, too, the attacker would be told that it is busy.
                 let program = bed.folder + "/stasis"
@@ -49,11 +69,11 @@ extension Integration {
                 let entered = try way.prepare(in: container.bundle.rootfs)
                 try container.run()
                 #expect(until(seconds: 10) { Files.exists(container.stateInRootfs + "/ready") })
-                let runtime = Runtime(executable: program, stateFolder: bed.runtime.stateFolder)
-                let notes = try attempts(at: container, by: runtime, entered)
-                #expect(notes.hasPrefix("Read-only file system\n"), "it said: \(notes)")
+                let exec = start(program) + ["--root", bed.runtime.stateFolder, "exec", container.id, entered]
+                notes = try attempts(at: container, by: Command(exec))
                 #expect(try Files.bytes(of: program) == before, "the program was overwritten")
             }
+            return notes
         }
     }
 }
