@@ -62,12 +62,15 @@ build_packages=(git g++ libc6-dev libseccomp-dev libcap-dev)
 # The -Xfrontend flag makes code ask for a generic type by function instead of by name. By name the runtime looks up
 # each conformance that the type requires, and goes through all conformances of the program for it: 25 times per `run`.
 # With a section for each function the linker leaves out what is never called: fewer pages to touch, a fifth less of
-# processor time per `run` (lld without the sections: nothing; the sections with gold were not measured).
+# processor time per `run` (lld without the sections: nothing; the sections with gold were not measured). Those that a
+# container's life calls it puts side by side (hack/order): another twelfth less, and a quarter of the peak memory.
 build_release() {
     find_swift
     swift build -c release --static-swift-stdlib -Xswiftc -static-executable -Xswiftc -use-ld=lld \
         -Xswiftc -Xfrontend -Xswiftc -function-sections \
-        -Xswiftc -Xfrontend -Xswiftc -disable-concrete-type-metadata-mangled-name-accessors --product stasis
+        -Xswiftc -Xfrontend -Xswiftc -disable-concrete-type-metadata-mangled-name-accessors \
+        -Xlinker "--symbol-ordering-file=$PWD/hack/order.d/functions" -Xlinker --no-warn-symbol-ordering \
+        --product stasis
 }
 
 # place_files ROOT PREFIX: everything that belongs to an installation, beneath ROOT. The build must have been made.
