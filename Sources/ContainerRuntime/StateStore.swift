@@ -11,12 +11,12 @@ package struct StateStore: Sendable {
 
     package init(root: String) { self.root = root }
 
-    /// Where runc would look under its own name: `/run/stasis`, or the user's runtime directory.
+    /// Where runc would look under its own name: `/run/stasis`, or the user's runtime directory. Root of a user namespace
+    /// counts as a user (under rootless podman it is one), unless it says that it is root (as in a system container).
     package static func defaultRoot(environment: (String) -> String?) -> String {
-        if geteuid() != 0, let directory = environment("XDG_RUNTIME_DIR"), !directory.isEmpty {
-            return directory + "/stasis"
-        }
-        return "/run/stasis"
+        guard let directory = environment("XDG_RUNTIME_DIR"), !directory.isEmpty else { return "/run/stasis" }
+        let isUser = geteuid() != 0 || (Rootless.isMapped && environment("USER") != "root")
+        return isUser ? directory + "/stasis" : "/run/stasis"
     }
 
     package func path(_ id: String) -> String { "\(root)/\(id)" }

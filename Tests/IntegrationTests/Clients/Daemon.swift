@@ -3,6 +3,7 @@ import Glibc
 /// A daemon that a test started, to be stopped by its id.
 struct Daemon {
     private var running: RunningCommand
+    var pid: pid_t { running.pid }
 
     /// Waits until a question that only the daemon answers succeeds.
     init(_ command: Command, log: String, isReady: () -> Bool) throws(Failure) {

@@ -8,12 +8,22 @@ final class Podman {
     var cgroupParent: String { "/" + token }
     /// In which podman and its bridge live, where a test asks for one.
     private var network: OwnNetwork?
+    /// Whom /etc knows, where a test asks for it.
+    private var user: OwnUser?
+    private let isRootless: Bool
+
+    /// Who runs podman.
+    enum Caller { case root, rootBesideUsers, user, userWithCgroup }
 
     /// With one image, `bb`: busybox.
-    init(_ bed: TestBed, ownNetwork: Bool = false) throws(Failure) {
+    init(_ bed: TestBed, by caller: Caller = .root, ownNetwork: Bool = false) throws(Failure) {
         (folder, token) = (bed.folder + "/podman", bed.token)
+        isRootless = caller == .user || caller == .userWithCgroup
         try Files.makeFolder(folder + "/bin")
-        try check(symlink(bed.runtime.executable, folder + "/bin/criu"), "link criu")
+        // The user may look into the test's folder, but perhaps not into the one where it was built.
+        let runtime = isRootless ? folder + "/bin/stasis" : bed.runtime.executable
+        if isRootless { try Files.copy(bed.runtime.executable, to: runtime) }
+        try check(symlink(runtime, folder + "/bin/criu"), "link criu")
         try Files.write(
             "[storage]\ndriver = \"overlay\"\ngraphroot = \"\(folder)/root\"\nrunroot = \"\(folder)/run\"\n",
             to: folder + "/storage.conf")
@@ -32,13 +42,16 @@ final class Podman {
             static_dir = "\(folder)/static"
             volume_path = "\(folder)/volumes"
             [engine.runtimes]
-            stasis = ["\(bed.runtime.executable)"]
+            stasis = ["\(runtime)"]
             [network]
             network_backend = "netavark"
             network_config_dir = "\(folder)/networks"
 
             """, to: folder + "/containers.conf")
         if ownNetwork { network = try OwnNetwork(named: token) }
+        if caller != .root {
+            user = try OwnUser(in: folder, cgroup: caller == .userWithCgroup ? token : nil)
+        }
         try importImage()
     }
 
@@ -46,6 +59,10 @@ final class Podman {
         let rootfs = folder + "/rootfs"
         try ClientImage.fillRoot(rootfs)
         try Command("tar", "-C", rootfs, "-cf", folder + "/bb.tar", ".").run().succeeded()
+        if isRootless {
+            try Files.makeFolder(folder + "/xdg", mode: 0o700)
+            try Command("chown", "-R", "\(OwnUser.id):\(OwnUser.id)", folder).run().succeeded()
+        }
         try run("import", folder + "/bb.tar", "bb")
     }
 
@@ -60,13 +77,16 @@ final class Podman {
 
     func command(_ arguments: [String]) -> Command {
         let places = ["--root", folder + "/root", "--runroot", folder + "/run", "--tmpdir", folder + "/tmp"]
-        var command = command(inNetwork: ["podman"] + places + arguments)
+        var words = ["podman"] + places + arguments
+        if let user { words = (isRootless ? user.unprivileged(words) : user.command(words)).words }
+        var command = command(inNetwork: words)
         command.folder = folder  // conmon leaves a file there
         command.environment = [
             "PATH=\(folder)/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=\(folder)", "LC_ALL=C",
             "CONTAINERS_STORAGE_CONF=\(folder)/storage.conf", "CONTAINERS_CONF=\(folder)/containers.conf",
             "TMPDIR=\(folder)",
         ]
+        if isRootless { command.environment.append("XDG_RUNTIME_DIR=\(folder)/xdg") }
         return command
     }
 
@@ -74,15 +94,20 @@ final class Podman {
     @discardableResult
     func run(_ arguments: String...) throws(Failure) -> String { try run(arguments) }
 
+    @discardableResult
     func run(_ arguments: [String]) throws(Failure) -> String {
         try command(arguments).run(seconds: 30).succeeded().output
     }
 
-    /// `podman run`, in the pod that is named or without a network of its own.
-    func container(_ arguments: [String]) throws(Failure) -> Outcome {
+    /// `podman run`, in the pod that is named or without a network of its own; or `podman create`.
+    func container(_ arguments: [String], by verb: String = "run") throws(Failure) -> Outcome {
+        try containerCommand(arguments, by: verb).run(seconds: 30)
+    }
+
+    func containerCommand(_ arguments: [String], by verb: String = "run") -> Command {
         let network = network == nil ? ["--network", "none"] : []
-        let place = arguments.contains("--pod") ? [] : ["--cgroup-parent", cgroupParent] + network
-        return try command(["run"] + place + arguments).run(seconds: 30)
+        let parent = isRootless ? [] : ["--cgroup-parent", cgroupParent]
+        return command([verb] + (arguments.contains("--pod") ? [] : parent + network) + arguments)
     }
 
     @discardableResult
@@ -116,6 +141,8 @@ final class Podman {
     func end() {
         _ = try? command(["pod", "rm", "--force", "--all", "-t", "0"]).run()
         _ = try? command(["rm", "--force", "--all", "-t", "0"]).run()
+        if isRootless { _ = try? command(["system", "migrate"]).run() }  // ends what holds its namespaces
+        user?.end()
         // The podman that each conmon starts when its container has ended mounts anew, and has cgroups.
         let leakCheck = LeakCheck(token: token, stateFolder: folder)
         _ = until(seconds: 5) { leakCheck.processes().isEmpty }
