@@ -77,7 +77,8 @@ int main(void) {
         char again[40];
         snprintf(again, sizeof again, "/proc/self/fd/%d", filled[1]);
         int reopened = open(again, O_WRONLY | O_CLOEXEC);
-        expect(!fstat(filled[1], &is) && is.st_uid == geteuid() && is.st_gid == getegid() && reopened >= 0, "a pipe of %d:%d: %s", is.st_uid, is.st_gid, strerror(errno));
+        must(fstat(filled[1], &is));
+        expect(is.st_uid == geteuid() && is.st_gid == getegid() && reopened >= 0, "a pipe of %d:%d: %s", is.st_uid, is.st_gid, strerror(errno));
         close(reopened);
         char byte;
         expect(read(small[0], &byte, 1) == -1 && errno == EAGAIN, "an empty non-blocking pipe: %s", strerror(errno));

@@ -16,9 +16,16 @@ static int listen_at(struct sockaddr_un *address, socklen_t size, int type) {
     return listener;
 }
 
+static void expect_own_peer(int socket, const char *name) {
+    struct ucred peer = {0};
+    must(getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &(socklen_t){sizeof peer}));
+    expect(peer.uid == geteuid() && peer.gid == getegid(), "the peer of the %s is %d:%d", name, peer.uid, peer.gid);
+}
+
 static void connect_anew(int listener, struct sockaddr_un *address, socklen_t size, int type) {
     int caller = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     expect(!connect(caller, (struct sockaddr *)address, size), "nobody listens: %s", strerror(errno));
+    expect_own_peer(caller, "caller");
     int peer = accept4(listener, 0, 0, SOCK_CLOEXEC);
     expect(peer > 0, "accept: %s", strerror(errno));
     close(peer);
@@ -61,6 +68,8 @@ int main(void) {
         char bytes[20];
         struct stat is;
         expect(!stat("/state/socket", &is) && is.st_mode == (S_IFSOCK | 0613), "the socket's file has mode %o", is.st_mode);
+        expect_own_peer(client, "client");
+        expect_own_peer(server, "server");
         connect_anew(listeners[0], &path, sizeof path, SOCK_STREAM);
         connect_anew(listeners[1], &hidden, hidden_size, SOCK_SEQPACKET);
         expect_name(listeners[0], &path, path_size);

@@ -88,6 +88,9 @@ int main(void) {
         expect(within(5, recv(far[0], &(char[8]){0}, 8, MSG_DONTWAIT) == 5), "the other process does not answer");
         expect(option(stream[0], SO_SNDBUF) == buffer, "SO_SNDBUF is %d", option(stream[0], SO_SNDBUF));
         expect(option(stream[0], SO_PASSCRED) == 1 && option(stream[1], SO_PASSCRED) == 0, "SO_PASSCRED changed");
+        struct ucred peer = {0};
+        getsockopt(stream[0], SOL_SOCKET, SO_PEERCRED, &peer, &(socklen_t){sizeof peer});
+        expect(peer.uid == geteuid() && peer.gid == getegid(), "the peer is %d:%d", peer.uid, peer.gid);
         struct timeval is = {0};
         getsockopt(stream[1], SOL_SOCKET, SO_RCVTIMEO, &is, &(socklen_t){sizeof is});
         expect(is.tv_sec == 7 && is.tv_usec == 500000, "SO_RCVTIMEO is %ld s", is.tv_sec);

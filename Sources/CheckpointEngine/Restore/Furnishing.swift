@@ -29,7 +29,7 @@ struct Furnishing {
         self.area = area
         spare = area.end
         let owner = plan.cores[0].threadCore.creds
-        sent = try workshop.asOwner(user: owner.fsuid, group: owner.fsgid) {
+        sent = try workshop.asOwner(user: owner.euid, group: owner.egid) {
             try plan.descriptors.map { entry in
                 try about("descriptor \(entry.fd)") {
                     if let file = workshop.entry(entry.id),

@@ -91,8 +91,8 @@ final class Workshop {
     /// Makes files, pipes and sockets that belong to these ids of the container. A file system that is mounted in its
     /// user namespace takes none that belong to anybody else.
     func asOwner<R>(user: UInt32, group: UInt32, _ body: () throws -> R) throws -> R {
-        try withFileOwner(
-            user: try userNamespace.outside(user: user), group: try userNamespace.outside(group: group), body)
+        try withEffectiveUser(
+            try userNamespace.outside(user: user), group: try userNamespace.outside(group: group), body)
     }
 
     /// Keeps a descriptor open until the restore is over.
