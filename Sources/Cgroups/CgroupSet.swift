@@ -146,6 +146,7 @@ extension CgroupSet {
     ///
     /// - Returns: who holds a systemd scope until the container's first process is in it.
     package func create(for id: String, annotations: [String: String]) throws(CgroupError) -> ScopeKeeper? {
+        if let path = strayPath { throw CgroupError("\(path): cannot be a container's cgroup") }
         // Before systemd, which passes on only the controllers that it knows; it takes a directory that is there.
         try driver.create()
         guard let unit else { return nil }

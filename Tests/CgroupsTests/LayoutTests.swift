@@ -21,6 +21,21 @@ import Testing
         #expect(!layout.isPureV2)
     }
 
+    /// What a `state.json` may have killed and removed.
+    @Test func aHierarchyOrWhatIsOutsideIsNoContainersCgroup() {
+        func stray(_ layout: CgroupSet.Layout, _ path: String) -> String? {
+            CgroupSet(layout: layout, paths: ["": path]).strayPath
+        }
+        for path in [
+            "", "/", "/tmp/x/y", "/sys/fs/cgroup", "/sys/fs/cgroup/", "/sys/fs/cgroup/..", "/sys/fs/cgroup/a/../..",
+            "/sys/fs/cgroup/a/../../../b", "/sys/fs/cgroup/a/./b", "/sys/fs/cgroup//a/b", "/sys/fs/cgroups/a/b",
+        ] {
+            #expect(stray(.v1, path) == path && stray(.v2, path) == path)
+        }
+        #expect(stray(.v1, "/sys/fs/cgroup/memory") != nil && stray(.v1, "/sys/fs/cgroup/memory/x") == nil)
+        #expect(stray(.v2, "/sys/fs/cgroup/x") == nil)
+    }
+
     @Test func pureV2() throws {
         #expect(try CgroupLayout(mountinfo: pure).isPureV2)
         #expect(throws: CgroupError.self) { try CgroupLayout(mountinfo: "") }

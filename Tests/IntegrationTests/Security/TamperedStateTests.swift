@@ -45,7 +45,7 @@ extension Integration {
         }
 
         enum Damage: String, CaseIterable {
-            case garbage, cut, empty, directory, link, pipe, device, otherId, wayOut, noCgroup, hierarchy, hugeNumber
+            case garbage, cut, empty, directory, link, pipe, device, otherId, wayOut, noCgroup, hugeNumber
         }
 
         private func inflict(
@@ -54,9 +54,11 @@ extension Integration {
             let path = path(container)
             switch damage {
             case .otherId: try edit(container) { $0["id"] = .string("../run/\(other)") }
-            case .wayOut: try edit(container) { $0["cgroups"]["paths"][""] = "/sys/fs/cgroup/../../tmp" }
-            case .noCgroup: try edit(container) { $0["cgroups"]["paths"]["pids"] = "/tmp" }
-            case .hierarchy: try edit(container) { $0["cgroups"]["paths"][""] = "/sys/fs/cgroup/unified" }
+            case .wayOut, .noCgroup:
+                // An empty directory is what a runtime that believed this would remove. Nothing of the machine's is named
+                // here, whose processes it would kill.
+                let stray = (damage == .wayOut ? "/sys/fs/cgroup/../../.." : "") + Files.parent(of: kept) + "/empty"
+                try edit(container) { $0["cgroups"]["paths"]["pids"] = .string(stray) }
             case .hugeNumber: try edit(container) { $0["initPid"] = 99_999_999_999 }
             default: try check(unlink(path), "unlink \(path)")
             }
@@ -81,9 +83,10 @@ extension Integration {
                 let text = Files.text(of: path(container)) ?? ""
                 let kept = bed.folder + "/kept"
                 try Files.write(text, to: kept)
+                try Files.makeFolder(bed.folder + "/empty")
                 try inflict(damage, on: container, text, kept, other.id)
                 try expectRefusals(container, beside: other, damage.rawValue)
-                #expect(Files.text(of: kept) == text)
+                #expect(Files.text(of: kept) == text && Files.isFolder(bed.folder + "/empty"))
                 #expect(LeakCheck.lives(pid), "it was killed by a state that nobody could read")
                 try other.delete()
                 bed.leakCheck.sweep()  // the container is nobody's now
