@@ -35,12 +35,18 @@ struct CgroupV1: CgroupDriver {
 
     func killAll() throws(CgroupError) {
         if let path = paths[""] {
-            try killUnified(path)
+            try killUnified(path, whileTheyStay: letGo)
         } else {
-            // A process that the v1 freezer holds does not die before it is let go.
-            try? freezer.thaw()
+            letGo()
             try killBySignal(processDirectory)
         }
+    }
+
+    /// A process that the v1 freezer holds does not die, and a container that may write there can freeze itself.
+    private func letGo() {
+        guard let path = paths["freezer"] else { return }
+        let walk = CgroupWalk(entered: { cgroup in try? writeControl(at: cgroup, "freezer.state", "THAWED") })
+        do throws(SystemError) { try walk.run(path) } catch {}  // gone, then
     }
 
     /// False if it was there already.

@@ -44,7 +44,9 @@ struct CgroupV2: CgroupDriver {
 }
 
 /// `cgroup.kill`, kernel 5.14, and then the wait for the last one to go.
-func killUnified(_ directory: String) throws(CgroupError) {
+///
+/// - Parameter whileTheyStay: what else holds them.
+func killUnified(_ directory: String, whileTheyStay: () -> Void = {}) throws(CgroupError) {
     do throws(SystemError) {
         let events = try openAt(AT_FDCWD, "\(directory)/cgroup.events", O_RDONLY)
         // Nobody who could fork is left.
@@ -58,7 +60,7 @@ func killUnified(_ directory: String) throws(CgroupError) {
         for _ in 0..<50 {
             if try !readEvent("populated", events.raw) { return }
             var waiting = pollfd(fd: events.raw, events: Int16(POLLPRI), revents: 0)
-            try system("wait for \(directory) to be empty") { poll(&waiting, 1, 200) }
+            if try system("wait for \(directory) to be empty", { poll(&waiting, 1, 200) }) == 0 { whileTheyStay() }
         }
     } catch {
         if error.errno.meansRemoved { return }

@@ -28,6 +28,26 @@ extension Integration {
             }
         }
 
+        /// What the v1 freezer holds does not die, whatever it is killed by.
+        @Test(
+            "a container that freezes itself", .timeLimit(.minutes(1)),
+            .enabled(if: Files.exists("/sys/fs/cgroup/freezer")))
+        func frozen() throws {
+            try TestBed.use { bed in
+                let group = "/sys/fs/cgroup/freezer/inner"
+                let freeze = "mkdir \(group) && echo $$ >\(group)/cgroup.procs && echo FROZEN >\(group)/freezer.state"
+                let container = try bed.container(.busybox, arguments: ["sh", "-c", "\(freeze); sleep 1000"])
+                try container.bundle.removeMount("/sys/fs/cgroup")
+                try container.bundle.addMount("/sys/fs/cgroup", type: "cgroup", source: "cgroup", [])
+                try container.bundle.edit { $0["linux"]["cgroupsPath"] = .string("/\(bed.token)") }
+                try container.run()
+                let state = "/sys/fs/cgroup/freezer/\(bed.token)/inner/freezer.state"
+                #expect(until(seconds: 10) { Files.text(of: state) == "FROZEN\n" })
+                try bed.runtime.run("delete", "--force", container.id, seconds: 30).succeeded()
+                try bed.expectNoLeaks()
+            }
+        }
+
         /// Of a threaded cgroup the kernel does not list processes.
         @Test("a threaded cgroup", .timeLimit(.minutes(1)), .enabled(if: Files.exists("/sys/fs/cgroup/unified")))
         func threaded() throws {
