@@ -21,3 +21,23 @@ check_counter_goes_on_after_restore() {
     [ "$(cat "$bundle/rootfs/count")" -lt $((before + 100)) ]
     runtime exec $id true
 }
+
+# With a limit that only the host's root may raise. The file system knows the container's root by its own number.
+check_user_namespace() {
+    [ "$runtime" != runc ] || skip "runc needs CRIU"
+    config '.linux.namespaces += [{type: "user"}] | .process.rlimits = [{type: "RLIMIT_NOFILE", soft: 1000, hard: 900000}]
+        | .linux.uidMappings = [{containerID: 0, hostID: 300000, size: 65536}] | .linux.gidMappings = .linux.uidMappings'
+    chown -R 300000:300000 rootfs
+    counting
+    renice -n -7 -p "$(pid)" >/work/output
+    runtime checkpoint --image-path /work/images --work-path /work $id || { cat /work/dump.log; exit 1; }
+    local before
+    before=$(cat rootfs/count)
+    runtime restore -d --image-path /work/images --work-path /work -b "$bundle" $id </dev/null >/work/output 2>&1 ||
+        { cat /work/output /work/restore.log; exit 1; }
+    went_on() { [ "$(cat rootfs/count)" -gt "$before" ]; }
+    eventually went_on
+    grep -q 'Max open files  *1000  *900000' "/proc/$(pid)/limits"
+    grep -q 'Uid:.300000' "/proc/$(pid)/status"
+    [ "$(cut -d ' ' -f 19 "/proc/$(pid)/stat")" = -7 ]
+}

@@ -17,7 +17,7 @@ package struct CheckpointRequest {
     package var refreeze: () throws -> Void
     package var leaveRunning: Bool
     package var externalDescriptors: [String]
-    /// Where the container sees files of the host by bind mounts.
+    /// Where the container sees files of the host by bind mounts, and cgroups.
     package var hostMounts: Set<String>
     /// Whether the configuration gives the container a terminal.
     package var hasTerminal: Bool

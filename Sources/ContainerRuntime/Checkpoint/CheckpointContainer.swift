@@ -54,7 +54,9 @@ private func request(
 ) throws(RuntimeError) -> CheckpointRequest {
     let cgroups = container.state.cgroups
     let spec = try container.store.loadConfiguration(container.id)
-    let hostMounts = spec.mounts.filter(\.isBind)
+    // The tmpfs in which cgroups are mounted is made by the runtime; without `ro`, as docker asks in user namespaces, it
+    // would pass for the container's own.
+    let hostMounts = spec.mounts.filter { $0.isBind || $0.type == "cgroup" }
     return CheckpointRequest(
         container: container.id, firstProcess: container.state.initPid, members: { try cgroups.processes() },
         isPaused: isPaused, thaw: { try cgroups.thaw() }, refreeze: { try cgroups.freeze() },

@@ -12,7 +12,8 @@ final class Containerd {
     private var daemon: Daemon?
     private var execs = 0
 
-    init(_ bed: TestBed) throws(Failure) {
+    /// - Parameter user: whose mount namespace it is to live in.
+    init(_ bed: TestBed, for user: OwnUser? = nil) throws(Failure) {
         self.bed = bed
         folder = bed.folder + "/containerd"
         socket = folder + "/c.sock"
@@ -29,7 +30,8 @@ final class Containerd {
               address = "\(folder)/c.ttrpc.sock"
 
             """, to: folder + "/config.toml")
-        var command = Command("containerd", "--config", folder + "/config.toml")
+        let words = ["containerd", "--config", folder + "/config.toml"]
+        var command = user?.command(words) ?? Command(words)
         command.environment += ["TMPDIR=" + folder]
         daemon = try Daemon(command, log: folder + "/containerd.log") {
             (try? self.command(["version"]).run().status) == 0

@@ -7,22 +7,26 @@ final class Docker {
     private let bed: TestBed
     private let containerd: Containerd
     private let network: OwnNetwork
+    private var user: OwnUser?
     private var daemon: Daemon?
 
-    init(_ bed: TestBed) throws(Failure) {
+    /// - Parameter remapped: whether containers get a user namespace, with the ids of an ``OwnUser``.
+    init(_ bed: TestBed, remapped: Bool = false) throws(Failure) {
         self.bed = bed
         folder = bed.folder + "/docker"
         try Files.makeFolder(folder)
         try Files.write("{\"deprecated-key-path\": \"\(folder)/key.json\"}", to: folder + "/daemon.json")
-        containerd = try Containerd(bed)
+        if remapped { user = try OwnUser(in: folder) }
+        containerd = try Containerd(bed, for: user)
         network = try OwnNetwork(named: bed.token)
-        var command = network.command([
+        let words = [
             "dockerd", "--experimental", "--data-root", folder + "/data", "--exec-root", folder + "/exec",
             "--host", "unix://\(folder)/d.sock", "--pidfile", folder + "/pid", "--config-file",
             folder + "/daemon.json", "--containerd", containerd.socket, "--containerd-namespace", bed.token,
             "--containerd-plugins-namespace", bed.token + ".plugins", "--add-runtime",
             "tested=" + bed.runtime.executable, "--default-runtime", "tested", "--storage-driver", "overlay2",
-        ])
+        ]
+        var command = network.command(user?.command(words + ["--userns-remap", OwnUser.name]).words ?? words)
         command.environment += ["TMPDIR=" + folder, "HOME=" + folder]
         daemon = try Daemon(command, log: folder + "/dockerd.log") {
             (try? self.command(["version"]).run().status) == 0
@@ -80,5 +84,6 @@ final class Docker {
         daemon?.stop()
         containerd.end()
         network.remove()
+        user?.end()
     }
 }
