@@ -20,7 +20,7 @@ enum CgroupView: Sendable, Equatable {
 
         func mount(_ options: MountOptions) throws(SystemError) -> OwnedDescriptor {
             let context = try FilesystemContext("cgroup")
-            try context.set("source", "cgroup")
+            try context.set("source", controllers == "none,name=systemd" ? "systemd" : "cgroup")
             for controller in controllers.split(separator: ",") {
                 let parts = controller.split(separator: "=", maxSplits: 1)
                 try context.set(String(parts[0]), parts.count == 2 ? String(parts[1]) : nil)

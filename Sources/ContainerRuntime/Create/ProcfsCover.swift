@@ -9,6 +9,17 @@ enum ProcfsCover {
         "sys/kernel/ns_last_pid", "sys/crypto/fips_enabled",
     ]
 
+    /// What the path says by itself; before anything is made there, which procfs would refuse in words of its own.
+    static func check(_ destination: String) throws(SystemError) {
+        let place = RootMounts.clean(destination)
+        guard place.hasPrefix("/proc/"), !emulated.contains(String(place.dropFirst("/proc/".count))) else { return }
+        throw inside(place)
+    }
+
+    private static func inside(_ place: String) -> SystemError {
+        SystemError(.notSupported, "\(place.quoted) cannot be mounted because it is inside /proc")
+    }
+
     /// - Parameter target: what `destination` has led to.
     static func check(_ source: CInt, over target: CInt, at destination: String) throws(SystemError) {
         let proc = UInt64(PROC_SUPER_MAGIC)
@@ -20,7 +31,7 @@ enum ProcfsCover {
         } else if try filesystemMagic(of: target) == proc,
             !place.hasPrefix("/proc/") || !emulated.contains(String(place.dropFirst("/proc/".count)))
         {
-            throw SystemError(.notSupported, "\(place.quoted) cannot be mounted because it is inside /proc")
+            throw inside(place)
         }
     }
 }

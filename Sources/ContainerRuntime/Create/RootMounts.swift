@@ -123,8 +123,13 @@ struct RootMounts: ~Copyable {
             } else {
                 try Self.cloneSource(of: mount, options, bundle: bundle, from: sources, map)
             }
+        try ProcfsCover.check(mount.destination)
         let isDirectory = try status(of: made.raw).isDirectory
         let target = isDirectory ? try root.makeDirectory(mount.destination) : try root.makeFile(mount.destination)
+        // As mount(2) has it, and docker a hint for; move_mount(2) calls the same an invalid argument.
+        guard try status(of: target.raw).isDirectory == isDirectory else {
+            throw SystemError(.notDirectory, "mount on \(mount.destination)")
+        }
         try ProcfsCover.check(made.raw, over: target.raw, at: mount.destination)
         try change(made, options.attributes)
         try finish(made, target, mount, options)
@@ -179,7 +184,8 @@ struct RootMounts: ~Copyable {
             let context = try FilesystemContext("tmpfs")
             try context.set("source", "tmpfs")
             try context.set("mode", "755")
-            let layout = try context.mount(options.attributes.set.subtracting(.readOnly))
+            let layout = try context.mount(
+                options.attributes.set.subtracting(.readOnly).union([.noSetuid, .noDevices, .noExecute]))
             try attachMount(layout.raw, to: target.raw, name: mount.destination)
             let place = ContainerRoot(try layout.duplicate())
             for hierarchy in hierarchies {

@@ -2,13 +2,20 @@ import Glibc
 
 /// dockerd with all its state in a test's folder and its network in a namespace of its own, upon a containerd of the same
 /// test; stasis is its runtime by `--add-runtime`.
-final class Docker {
+final class Docker: Client {
+    /// What dockerd calls the runtime under test.
+    static let runtime = "tested"
+
     let folder: String
     private let bed: TestBed
     private let containerd: Containerd
     private let network: OwnNetwork
     private var user: OwnUser?
     private var daemon: Daemon?
+
+    static func use(remapped: Bool = false, _ body: (Docker) throws -> Void) throws {
+        try TestBed.use({ try Docker($0, remapped: remapped) }, body)
+    }
 
     /// - Parameter remapped: whether containers get a user namespace, with the ids of an ``OwnUser``.
     init(_ bed: TestBed, remapped: Bool = false) throws(Failure) {
@@ -24,7 +31,8 @@ final class Docker {
             "--host", "unix://\(folder)/d.sock", "--pidfile", folder + "/pid", "--config-file",
             folder + "/daemon.json", "--containerd", containerd.socket, "--containerd-namespace", bed.token,
             "--containerd-plugins-namespace", bed.token + ".plugins", "--add-runtime",
-            "tested=" + bed.runtime.executable, "--default-runtime", "tested", "--storage-driver", "overlay2",
+            "\(Self.runtime)=" + bed.runtime.executable, "--default-runtime", Self.runtime, "--storage-driver",
+            "overlay2",
         ]
         var command = network.command(user?.command(words + ["--userns-remap", OwnUser.name]).words ?? words)
         command.environment += ["TMPDIR=" + folder, "HOME=" + folder]
@@ -72,6 +80,22 @@ final class Docker {
         try run("inspect", name, "--format", "{{\(format)}}")
     }
 
+    /// `checkpoint create`, with flags of its own. Afterwards containerd forgets at once what docker made it store: it
+    /// would refuse to store the same again ("already exists").
+    func checkpoint(_ name: String, _ checkpoint: String, _ flags: String...) throws(Failure) {
+        try command(["checkpoint", "create"] + flags + [name, checkpoint]).run().succeeded()
+        try containerd.collectGarbage()
+    }
+
+    /// `start --checkpoint` of a container that a checkpoint has ended.
+    func restore(_ name: String, from checkpoint: String) throws(Failure) {
+        guard until(seconds: 10, { (try? inspect(name, ".State.Status")) == "exited" }) else {
+            throw Failure("\(name) has not ended")
+        }
+        try run("start", "--checkpoint", checkpoint, name)
+        try containerd.collectGarbage()
+    }
+
     /// What a command line says that runs beside docker.
     func inNetwork(_ words: [String]) throws(Failure) -> String {
         try network.command(words).run().succeeded().output
@@ -82,6 +106,7 @@ final class Docker {
         let containers = (try? run("ps", "--all", "--quiet")) ?? ""
         for id in containers.split(separator: "\n") { _ = try? run("rm", "--force", "--volumes", String(id)) }
         daemon?.stop()
+        umount2(folder + "/exec/netns/default", Int32(MNT_DETACH))  // of `--network host`
         containerd.end()
         network.remove()
         user?.end()

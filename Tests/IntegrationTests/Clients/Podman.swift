@@ -1,7 +1,7 @@
 import Glibc
 
 /// podman with all its state in a test's folder. Of CRIU it finds nothing but stasis under that name.
-final class Podman {
+final class Podman: Client {
     let folder: String
     private let token: String
     /// By its name the leak check knows the cgroups of this test.

@@ -8,11 +8,7 @@ extension Integration {
         func use(
             by caller: Podman.Caller = .root, ownNetwork: Bool = false, _ body: (Podman) throws -> Void
         ) throws {
-            try TestBed.use { bed in
-                let podman = try Podman(bed, by: caller, ownNetwork: ownNetwork)
-                defer { podman.end() }
-                try body(podman)
-            }
+            try TestBed.use({ try Podman($0, by: caller, ownNetwork: ownNetwork) }, body)
         }
 
         @Test("what a program ends with, and why it cannot start, are podman's exit codes", .timeLimit(.minutes(1)))

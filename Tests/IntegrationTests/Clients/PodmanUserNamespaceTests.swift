@@ -8,11 +8,7 @@ extension Integration {
         private static let maps = ["--uidmap", "0:100000:65536", "--gidmap", "0:200000:65536"]
 
         private func use(_ body: (Podman) throws -> Void) throws {
-            try TestBed.use { bed in
-                let podman = try Podman(bed)
-                defer { podman.end() }
-                try body(podman)
-            }
+            try TestBed.use({ try Podman($0) }, body)
         }
 
         private func expectMaps(_ podman: Podman, _ name: String) throws {

@@ -49,13 +49,27 @@ struct Command {
 
     /// Starts the program and waits until it ends; after `seconds` it is killed, and that is a failure.
     func run(seconds: Double = 60) throws(Failure) -> Outcome {
-        var running = try start()
-        guard running.wait(seconds: seconds) else {
-            running.kill()
-            let outcome = running.outcome()
-            throw Failure("`\(line)` did not end within \(seconds) s; it said: \(outcome.output) \(outcome.errors)")
+        try Self.runTogether([self], seconds: seconds)[0]
+    }
+
+    /// The same for commands that run beside each other.
+    static func runTogether(_ commands: [Command], seconds: Double = 60) throws(Failure) -> [Outcome] {
+        var all: [RunningCommand] = []
+        defer { for index in all.indices { all[index].kill() } }
+        for command in commands { all.append(try command.start()) }
+        var outcomes: [Outcome] = []
+        for index in all.indices {
+            let hasEnded = all[index].wait(seconds: seconds)
+            if !hasEnded { all[index].kill() }
+            let outcome = all[index].outcome()
+            guard hasEnded else {
+                throw Failure(
+                    "`\(outcome.command)` did not end within \(seconds) s; it said: \(outcome.output) \(outcome.errors)"
+                )
+            }
+            outcomes.append(outcome)
         }
-        return running.outcome()
+        return outcomes
     }
 
     func start() throws(Failure) -> RunningCommand {
