@@ -9,6 +9,7 @@ extension Integration {
             let resources: JSONValue
             /// Controller, file, content.
             let expected: [(String, String, String)]
+            var version = "1.3.0"
         }
 
         private static let cases = [
@@ -47,6 +48,9 @@ extension Integration {
             Case(
                 resources: ["cpu": ["idle": 1], "blockIO": ["weight": 123]],
                 expected: [("cpu", "cpu.idle", "1"), ("blkio", "blkio.bfq.weight", "123")]),
+            // What a limit of 0 processes is, was said by version 1.3.
+            Case(
+                resources: ["pids": ["limit": 0]], expected: [("pids", "pids.max", "max")], version: "1.0.2-dev"),
         ]
 
         @Test("each value arrives in its file", .timeLimit(.minutes(1)), arguments: cases.indices)
@@ -55,6 +59,7 @@ extension Integration {
                 let container = try bed.container(.busybox, arguments: ["sleep", "1000"])
                 let resources = Self.cases[index].resources
                 try container.bundle.edit { config in
+                    config["ociVersion"] = .string(Self.cases[index].version)
                     for name in ["memory", "cpu", "pids", "blockIO"] {
                         config["linux"]["resources"][name] = resources[name]
                     }
