@@ -18,6 +18,15 @@ public enum CallingProcess {
         try system("set child subreaper") { clinux_prctl(PR_SET_CHILD_SUBREAPER, on ? 1 : 0, 0, 0, 0) }
     }
 
+    /// As ``setParentDeathSignal(_:)`` has set it.
+    public static func parentDeathSignal() throws(SystemError) -> CInt {
+        var signal: CInt = 0
+        try system("get parent death signal") {
+            withUnsafeMutablePointer(to: &signal) { clinux_prctl(PR_GET_PDEATHSIG, UInt(bitPattern: $0), 0, 0, 0) }
+        }
+        return signal
+    }
+
     /// The signal that comes when the parent dies; 0 for none.
     public static func setParentDeathSignal(_ signal: CInt) throws(SystemError) {
         try system("set parent death signal") { clinux_prctl(PR_SET_PDEATHSIG, UInt(signal), 0, 0, 0) }

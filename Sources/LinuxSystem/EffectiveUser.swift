@@ -4,9 +4,12 @@ public func withEffectiveUser<R>(_ user: UInt32, group: UInt32, _ body: () throw
     let own = (user: geteuid(), group: getegid())
     if own == (user, group) { return try body() }
     let rights = try CapabilitySets.current()
+    // A change of users clears it.
+    let deathSignal = try CallingProcess.parentDeathSignal()
     try setEffectiveUser(user, group, rights)
     let result = Result { try body() }
     try setEffectiveUser(own.user, own.group, rights)
+    try CallingProcess.setParentDeathSignal(deathSignal)
     return try result.get()
 }
 

@@ -205,6 +205,29 @@ extension Integration {
             }
         }
 
+        @Test("a user namespace of one id, which lets nobody change groups", .timeLimit(.minutes(1)))
+        func fixedGroups() throws {
+            try TestBed.use { bed in
+                var holder = try Command("unshare", "--user", "--map-root-user", "sleep", "1000").start()
+                defer { holder.kill() }
+                let process = "/proc/\(holder.pid)"
+                #expect(until(seconds: 10) { Files.text(of: process + "/setgroups") == "deny\n" })
+                #expect(until(seconds: 10) { Files.text(of: process + "/gid_map")?.hasSuffix(" 1\n") == true })
+                let container = try bed.container(workload: "counter")
+                try container.bundle.edit { config in
+                    config.add(namespace: "user", path: process + "/ns/user")
+                    config["mounts"] = .array(
+                        config["mounts"].elements.map { mount in
+                            var mount = mount
+                            let options = mount["options"].elements.filter { $0.string != "gid=5" }
+                            mount["options"] = .array(options)
+                            return mount
+                        })
+                }
+                try cycle(container, in: bed)
+            }
+        }
+
         @Test("goes on after a checkpoint that leaves it running", .timeLimit(.minutes(2)), arguments: workloads)
         func leaveRunning(name: String) throws {
             try TestBed.use { bed in

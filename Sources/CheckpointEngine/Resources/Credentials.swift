@@ -42,14 +42,18 @@ enum Credentials {
     /// Lowers a thread that may still do everything to what it was, in the order that the kernel's checks demand:
     /// bounding set and securebits while CAP_SETPCAP is there, groups before users, capabilities after users.
     ///
-    /// - Parameter bounding: the capabilities that the thread has in its bounding set now.
-    static func recreate(_ entry: CredsEntry, bounding: UInt64, in program: inout Program) {
+    /// - Parameters:
+    ///   - bounding: the capabilities that the thread has in its bounding set now.
+    ///   - hasGroups: whether it has its supplementary groups, which some user namespaces do not let change.
+    static func recreate(_ entry: CredsEntry, bounding: UInt64, hasGroups: Bool, in program: inout Program) {
         let keep: UInt64 = set(entry.capBnd)
         for capability in UInt64(0)..<64 where bounding & (1 << capability) != 0 && keep & (1 << capability) == 0 {
             program.call("prctl PR_CAPBSET_DROP \(capability)", Int(SYS_prctl), [24, capability, 0, 0, 0])
         }
-        let groups = program.place(entry.groups.flatMap { group in withUnsafeBytes(of: group) { Array($0) } })
-        program.call("setgroups", Int(SYS_setgroups), [UInt64(entry.groups.count), groups.raw])
+        if !hasGroups {
+            let groups = program.place(entry.groups.flatMap { group in withUnsafeBytes(of: group) { Array($0) } })
+            program.call("setgroups", Int(SYS_setgroups), [UInt64(entry.groups.count), groups.raw])
+        }
         program.call(
             "setresgid", Int(SYS_setresgid), [UInt64(entry.gid), UInt64(entry.egid), UInt64(entry.sgid)])
         program.call("setfsgid", Int(SYS_setfsgid), [UInt64(entry.fsgid)], tolerated: nil)

@@ -57,12 +57,13 @@ struct Dressing {
         try runner.add { try Seccomp.recreate(filters, configured: policy.seccomp, in: &$0) }
         var credentials = state.creds
         if policy.noNewPrivileges { credentials.noNewPrivs = 1 }
-        let bounding = try ProcessStatus(
-            plan.stubs[index].tid, path: "/proc/\(plan.stubs[0].tid)/task/\(plan.stubs[index].tid)"
-        )
-        .capabilities("Bnd")
+        let status = try ProcessStatus(
+            plan.stubs[index].tid, path: "/proc/\(plan.stubs[0].tid)/task/\(plan.stubs[index].tid)")
+        let bounding = status.capabilities("Bnd")
+        let groups = try credentials.groups.map { try images.userNamespace.outside(group: $0) }
+        let hasGroups = groups == status.supplementaryGroups
         try runner.add {
-            Credentials.recreate(credentials, bounding: bounding, in: &$0)
+            Credentials.recreate(credentials, bounding: bounding, hasGroups: hasGroups, in: &$0)
             ThreadState.recreateDeathSignal(state, in: &$0)
             if index == 0 { ProcessAttributes.recreateDumpable(plan.mm, in: &$0) }
         }

@@ -62,7 +62,7 @@ struct Rehearsal {
                 filters, configured: SeccompPolicy(program: [0, 0, 0, 0, 0, 0, 0, 0], flags: 0), in: &program)
         }
         if !program.fits(calls: 600, bytes: 128 << 10) { program = Program(area.main) }
-        Credentials.recreate(state.creds, bounding: .max, in: &program)
+        Credentials.recreate(state.creds, bounding: .max, hasGroups: false, in: &program)
         ThreadState.recreateDeathSignal(state, in: &program)
         ProcessAttributes.recreateDumpable(plan.mm, in: &program)
         for (signals, thread) in [(state.signalsP.signals, pid_t(1)), (plan.task.signalsS.signals, nil)]
