@@ -98,6 +98,9 @@ int main(void) {
     add_filter();
     hire(die_with_parent, check_child);
     must(prctl(PR_SET_DUMPABLE, 0));
+    // Before the facts are noted, the other thread must be out of the handler by which glibc changes its ids.
+    int first = atomic_fetch_add(&go, 1) + 1;
+    if (!within(5, atomic_load(&thread_answer) == first)) give_up("a second thread that answers", __LINE__);
     ready();
     for (;;) {
         await_question();   // the facts hold most of it: capabilities, limits, umask, nice, dumpable, policy
