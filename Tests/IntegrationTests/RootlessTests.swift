@@ -82,6 +82,12 @@ extension Integration {
                 }
                 #expect(!Files.exists(bundle.folder + "/image"))
                 #expect(try user.run("list").succeeded().output.contains(id))
+                // As root of a user namespace it is still that user, unless it says that it is root: of a container, say.
+                let listed = try user.command(["unshare", "-r", user.runtime, "list"]).run().succeeded()
+                #expect(listed.output.contains(id))
+                let again = ["create", "--bundle", bundle.folder, id]
+                let asRoot = try user.command(["unshare", "-r", "env", "USER=root", user.runtime] + again).run()
+                #expect(asRoot.errors.contains("mkdir /run/stasis"), "\(asRoot)")
                 let inside =
                     "id -u; cat /proc/self/uid_map /proc/self/setgroups; ls /proc | grep -c '^[12]$'; readlink /proc/self/ns/pid"
                 #expect(

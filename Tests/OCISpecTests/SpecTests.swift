@@ -38,6 +38,12 @@ import Testing
         #expect(spec.linux?.devices.isEmpty == true)
     }
 
+    @Test(arguments: ["1.0.2-dev": nil, "1.2.1": nil, "1.3.0-rc.1": 0, "1.10.0": 0])
+    func noPidsAreALimitSinceVersion13(version: String, limit: Int64?) throws {
+        let text = #"{"ociVersion":"\#(version)","linux":{"resources":{"pids":{"limit":0}}}}"#
+        #expect(try Spec.decode(Array(text.utf8)).linux?.resources?.pids?.limit == limit)
+    }
+
     @Test func theLargestLimitIsKept() throws {
         let spec = try Spec.decode(
             Array(
