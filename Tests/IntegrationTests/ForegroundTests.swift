@@ -134,7 +134,7 @@ extension Integration {
             try TestBed.use { bed in
                 let socket = bed.folder + "/pidfd"
                 let log = bed.folder + "/pidfd.log"
-                try bed.withService("notify/pidfd.py", socket, log) {
+                try bed.withService("services/pidfd.py", socket, log) {
                     let container = try bed.container(.busybox, arguments: ["sleep", "1000"])
                     let flags = ["--bundle", container.bundle.folder, "--pidfd-socket", socket]
                     try bed.runtime.command(["create"] + flags + [container.id]).run().succeeded()

@@ -21,7 +21,7 @@ extension Integration {
             _ bed: TestBed, name: String, _ body: (_ environment: [String], _ messages: () -> [String]) throws -> Void
         ) throws {
             let log = bed.folder + "/manager.log"
-            try bed.withService("notify/manager.py", name, log) {
+            try bed.withService("services/manager.py", name, log) {
                 try body(Command.inheritedEnvironment + ["NOTIFY_SOCKET=\(name)"]) {
                     (Files.text(of: log) ?? "").split(separator: "\n").map(String.init)
                 }

@@ -172,7 +172,7 @@ extension Integration {
             _ bed: TestBed, _ body: (_ socket: String, _ messages: () -> [JSONValue]) throws -> Void
         ) throws {
             let (socket, log) = (bed.folder + "/agent.sock", bed.folder + "/agent.log")
-            try bed.withService("confined/agent.py", socket, log) {
+            try bed.withService("services/agent.py", socket, log) {
                 try body(socket) {
                     let lines = (Files.text(of: log) ?? "").split(separator: "\n")
                     return lines.compactMap { try? JSONValue(parsing: String($0)) }

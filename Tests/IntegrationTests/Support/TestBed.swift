@@ -69,7 +69,7 @@ final class TestBed {
 
     /// Runs the body beside a Python program of Tests/Workloads that says "ready" when it is.
     func withService(_ script: String, _ arguments: String..., body: () throws -> Void) throws {
-        var command = Command(["python3", Workload.folder + "/" + script] + arguments)
+        var command = Command(["python3", "-B", Workload.folder + "/" + script] + arguments)
         let said = folder + "/service.out"
         command.output = said
         var service = try command.start()
