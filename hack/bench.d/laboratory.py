@@ -59,7 +59,8 @@ class Laboratory:
 
     def clear(self):
         for left in pathlib.Path("/sys/fs/cgroup").rglob(f"bench-{os.getpid()}-*"):
-            left.rmdir()  # of a runtime that failed
+            for folder, _, _ in os.walk(left, topdown=False):
+                os.rmdir(folder)  # of a runtime that failed
         shutil.rmtree(self.folder)
         shutil.rmtree(self.states)
 
