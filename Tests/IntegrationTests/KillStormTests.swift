@@ -137,6 +137,39 @@ extension Integration {
             }
         }
 
+        @Test("a first process that sleeps until it is restored ends with its engine", .timeLimit(.minutes(2)))
+        func sleeper() throws {
+            try TestBed.use { bed in
+                let container = try bed.container(workload: "counter")
+                try container.run()
+                try container.waitUntilReady()
+                try container.checkpoint(to: "image")
+                var met = 0
+                for _ in 0..<20 {
+                    var engine = try container.restoreCommand(from: "image").start()
+                    // The moment between its readiness and its being traced is short: whoever looks for it must not rest.
+                    var sleeper: pid_t?
+                    while sleeper == nil, !engine.hasEnded() {
+                        let children = Files.text(of: "/proc/\(engine.pid)/task/\(engine.pid)/children") ?? ""
+                        sleeper = children.split(separator: " ").compactMap { pid_t($0) }.first {
+                            Files.text(of: "/proc/\($0)/comm") == "stasis:restore\n"
+                        }
+                    }
+                    engine.kill()
+                    _ = engine.outcome()
+                    if let sleeper {
+                        met += 1
+                        let hasEnded = until(seconds: 10) { !LeakCheck.lives(sleeper) }
+                        try #require(hasEnded, "left \(bed.leakCheck.leaks())")
+                    }
+                    try delete([container.id], bed)
+                }
+                #expect(met > 0, "no engine had a sleeper when it was killed")
+                try container.restore(from: "image")
+                try container.expectPass("after all those")
+            }
+        }
+
         @Test("a create that hangs in a hook is deleted", .timeLimit(.minutes(1)))
         func hanging() throws {
             try TestBed.use { bed in

@@ -45,8 +45,8 @@ extension Integration {
             try TestBed.use { bed in
                 let container = try bed.container(.busybox, arguments: [])
                 // An interpreter's path may have 255 bytes.
-                try Files.copy("/bin/busybox", to: bed.folder + "/b")
-                let way = "/../../../../../../.." + bed.folder + "/b"
+                let way = "/../../../../../../.." + bed.folder + "/busybox"
+                try Files.copy("/bin/busybox", to: bed.folder + "/busybox")
                 for number in Self.numbers {
                     try Files.write(
                         "#!/proc/self/fd/\(number)\(way) echo\n", to: "\(container.bundle.rootfs)/bin/s\(number)",
