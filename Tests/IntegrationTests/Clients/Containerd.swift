@@ -137,6 +137,8 @@ final class Containerd: Client {
             }
         }
         daemon?.stop()
+        // A shim that could not start its container has it deleted by the runtime in the default place.
+        rmdir("/run/containerd/runc/" + namespace)
         _ = until(seconds: 5) { bed.leakCheck.cgroups().allSatisfy { rmdir($0) == 0 } }
     }
 }
