@@ -2,10 +2,11 @@
 ///
 /// Its version too: nothing in it is newer, and crun 1.8 refuses versions that it does not know.
 extension Spec {
-    package static var starterText: String {
+    /// - Parameter cgroup: whether the container gets a cgroup namespace, as on pure v2.
+    package static func starterText(cgroup: Bool = false) -> String {
         starterText(
             terminalGroup: ",\n\t\t\t\t\"gid=5\"", network: "\n\t\t\t{\n\t\t\t\t\"type\": \"network\"\n\t\t\t},",
-            user: "",
+            cgroup: cgroup, user: "",
             sys: """
                 "type": "sysfs",
                 			"source": "sysfs",
@@ -25,9 +26,9 @@ extension Spec {
 
     /// For a user without privileges: a user namespace that holds only `uid` and `gid`, and neither a network namespace,
     /// which could not be configured, nor limits.
-    package static func rootlessStarterText(uid: UInt32, gid: UInt32) -> String {
+    package static func rootlessStarterText(uid: UInt32, gid: UInt32, cgroup: Bool = false) -> String {
         starterText(
-            terminalGroup: "", network: "", user: ",\n\t\t\t{\n\t\t\t\t\"type\": \"user\"\n\t\t\t}",
+            terminalGroup: "", network: "", cgroup: cgroup, user: ",\n\t\t\t{\n\t\t\t\t\"type\": \"user\"\n\t\t\t}",
             sys: """
                 "type": "none",
                 			"source": "/sys",
@@ -53,7 +54,7 @@ extension Spec {
     }
 
     private static func starterText(
-        terminalGroup: String, network: String, user: String, sys: String, top: String
+        terminalGroup: String, network: String, cgroup: Bool, user: String, sys: String, top: String
     ) -> String {
         """
         {
@@ -195,7 +196,7 @@ extension Spec {
         			},
         			{
         				"type": "mount"
-        			}\(user)
+        			}\(cgroup ? ",\n\t\t\t{\n\t\t\t\t\"type\": \"cgroup\"\n\t\t\t}" : "")\(user)
         		],
         		"maskedPaths": [
         			"/proc/acpi",

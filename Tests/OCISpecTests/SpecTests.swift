@@ -8,7 +8,7 @@ import Testing
 
 @Suite struct SpecTests {
     @Test func theStarterBundleLoadsAndIsValid() throws {
-        let spec = try Spec.decode(Array(Spec.starterText.utf8))
+        let spec = try Spec.decode(Array(Spec.starterText().utf8))
         try spec.validate()
         #expect(spec.process?.args == ["sh"])
         #expect(spec.linux?.namespaces.map(\.type) == [.pid, .network, .ipc, .uts, .mount])

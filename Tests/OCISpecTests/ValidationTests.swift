@@ -4,7 +4,7 @@ import Testing
 
 @Suite struct ValidationTests {
     private func refusal(_ change: (inout Spec) -> Void) throws -> String? {
-        var spec = try Spec.decode(Array(Spec.starterText.utf8))
+        var spec = try Spec.decode(Array(Spec.starterText().utf8))
         change(&spec)
         do {
             try spec.validate()

@@ -1,5 +1,16 @@
 # A container's life where every controller is in one hierarchy.
 
+check_spec_writes_what_runc_does() {
+    local flag
+    for flag in "" --rootless; do
+        rm -rf /work/spec
+        mkdir -p /work/spec/{ours,runcs}
+        runtime spec -b /work/spec/ours $flag
+        runc spec -b /work/spec/runcs $flag
+        cmp /work/spec/*/config.json
+    done
+}
+
 check_run_gives_output_and_exit_code() {
     command_is sh -c 'echo hello; exit 7'
     local code=0 said
