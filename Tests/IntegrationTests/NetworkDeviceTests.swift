@@ -71,6 +71,32 @@ extension Integration {
             }
         }
 
+        @Test("so does one of a container with a user namespace, which is its root's", .timeLimit(.minutes(1)))
+        func userNamespace() throws {
+            try TestBed.use { bed in
+                try withHost(bed) { host in
+                    let script = "ip -o link show d0; ip -o address show d0; ip link set d0 mtu 1300 && echo own"
+                    let container = try container(bed, script, devices: ["d0": ["name": ""]])
+                    try Command("chown", "-R", "300000:300000", container.bundle.rootfs).run().succeeded()
+                    try container.bundle.edit { config in
+                        config.add(namespace: "user")
+                        let map: JSONValue = [["containerID": 0, "hostID": 300_000, "size": 65536]]
+                        config["linux"]["uidMappings"] = map
+                        config["linux"]["gidMappings"] = map
+                        for set in ["bounding", "effective", "permitted"] {
+                            config["process"]["capabilities"][set] = ["CAP_NET_ADMIN"]
+                        }
+                    }
+                    let inside = try host.stasis("run", "--bundle", container.bundle.folder, container.id)
+                        .succeeded().output
+                    #expect(inside.contains("02:00:00:00:12:34") && inside.contains("mtu 1400"), "\(inside)")
+                    #expect(inside.contains(",UP") && inside.contains("inet 10.9.8.7/24") && inside.hasSuffix("own"))
+                    let device = try host.ip("-o link show d0")
+                    #expect(device.contains("link/ether 02:00:00:00:12:34") && !device.contains(",UP"), "\(device)")
+                }
+            }
+        }
+
         @Test(
             "it comes back from a container that never started, was killed, or ended long ago",
             .timeLimit(.minutes(1)), arguments: ["created", "running", "ended"])

@@ -41,6 +41,11 @@ extension Integration {
             }
         }
 
+        /// The user's own id, and of the others as many as there may be.
+        private static let manyIDs: JSONValue = [
+            ["containerID": 0, "hostID": 65534, "size": 1], ["containerID": 1, "hostID": 200_000, "size": 65536],
+        ]
+
         /// Its rootfs and config.json are the user's, as `spec --rootless` writes it.
         private func bundle(
             in bed: TestBed, _ user: User, _ arguments: [String], _ edit: (inout JSONValue) -> Void = { _ in }
@@ -102,7 +107,6 @@ extension Integration {
                         "0", "0", "65534", "1", "deny", "1", Substring(link),
                     ])
                 #expect(try user.run("exec", "-t", id, "tty").succeeded().output.hasPrefix("/dev/pts/0"))
-                #expect(try user.run("ps", id).errors.contains("has no cgroup"))
                 #expect(try user.run("delete", id).status == 1)
                 try user.run("kill", id, "KILL").succeeded()
                 #expect(until(seconds: 5) { (try? user.run("delete", id))?.status == 0 })
@@ -156,6 +160,78 @@ extension Integration {
                 let forced = try user.run("--rootless", "false", "run", "--bundle", limited.folder, bed.token)
                 #expect(forced.errors.contains("mkdir /sys/fs/cgroup/"), "\(forced)")
                 #expect(try user.run("--rootless", "maybe", "list").errors.contains("is none of true, false, auto"))
+            }
+        }
+
+        @Test("without cgroups ps and kill know processes of any id by their pid namespace", .timeLimit(.minutes(1)))
+        func processes() throws {
+            try TestBed.use { bed in
+                let user = try User(bed)
+                let bundle = try bundle(in: bed, user, ["sleep", "1000"]) { config in
+                    config["linux"]["uidMappings"] = Self.manyIDs
+                    config["linux"]["gidMappings"] = Self.manyIDs
+                    config["process"]["user"] = ["uid": 5, "gid": 5]
+                }
+                let id = bed.token
+                var run = user.command([user.runtime, "run", "--detach", "--bundle", bundle.folder, id])
+                run.output = bundle.folder + "/out.log"
+                guard try run.run().status == 0 else { throw Failure(Files.text(of: run.output ?? "") ?? "") }
+                defer { _ = try? user.run("delete", "--force", id) }
+                func listed() -> [Int] {
+                    let text = (try? user.run("ps", "--format", "json", id).output) ?? ""
+                    return (try? JSONValue(parsing: text).elements.compactMap(\.integer)) ?? []
+                }
+                let first = try JSONValue(parsing: try user.run("state", id).succeeded().output)["pid"].integer ?? 0
+                #expect(Files.text(of: "/proc/\(first)/status")?.contains("Uid:\t200004\t200004\t") == true)
+                #expect(listed() == [first])
+                var pids = [first]
+                for file in ["a", "b"] {
+                    let path = "\(user.folder)/run/\(file)"
+                    try user.run("exec", "--detach", "--pid-file", path, id, "sleep", "1000").succeeded()
+                    pids.append(Int(Files.text(of: path) ?? "") ?? 0)
+                }
+                #expect(listed() == pids.sorted())
+                #expect(try user.run("ps", id).succeeded().output.split(separator: "\n").count == 4)
+                // The first process of a pid namespace takes no signal that it does not handle.
+                try user.run("kill", "--all", id, "USR2").succeeded()
+                #expect(until(seconds: 10) { listed() == [first] })
+                try user.run("kill", id, "KILL").succeeded()
+                #expect(until(seconds: 10) { (try? user.run("delete", id))?.status == 0 })
+            }
+        }
+
+        @Test("with the host's network /sys is the host's, read-only and without cgroups", .timeLimit(.minutes(1)))
+        func hostSys() throws {
+            try TestBed.use { bed in
+                let user = try User(bed)
+                let script = "ls /sys/class/net | grep -c '^lo$'; ls -A /sys/fs/cgroup; grep ' /sys ' /proc/mounts"
+                let bundle = try bundle(in: bed, user, ["sh", "-c", script]) { config in
+                    config["linux"]["namespaces"] = .array(
+                        config["linux"]["namespaces"].elements.filter { $0["type"] != "network" })
+                    let others = config["mounts"].elements.filter {
+                        $0["destination"].string?.hasPrefix("/sys") == false
+                    }
+                    let options: JSONValue = ["nosuid", "noexec", "nodev", "ro"]
+                    config["mounts"] = .array(
+                        others + [["destination": "/sys", "type": "sysfs", "source": "sysfs", "options": options]])
+                }
+                let said = try user.run("run", "--bundle", bundle.folder, bed.token).succeeded().output
+                #expect(said.hasPrefix("1\nsysfs /sys sysfs ro,nosuid,nodev,noexec"), "\(said)")
+            }
+        }
+
+        @Test("the user's pipes belong to the program, whatever its id", .timeLimit(.minutes(1)))
+        func pipes() throws {
+            try TestBed.use { bed in
+                let user = try User(bed)
+                let bundle = try bundle(in: bed, user, ["sh", "-c", "echo a >/dev/stdout; echo b >/dev/stderr"]) {
+                    config in
+                    config["linux"]["uidMappings"] = Self.manyIDs
+                    config["linux"]["gidMappings"] = Self.manyIDs
+                    config["process"]["user"] = ["uid": 5, "gid": 5]
+                }
+                let script = "\(user.runtime) run --bundle \(bundle.folder) \(bed.token) 2>&1 </dev/null | cat"
+                #expect(try user.command(["sh", "-c", script]).run().output == "a\nb")
             }
         }
 

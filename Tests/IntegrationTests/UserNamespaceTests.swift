@@ -52,6 +52,29 @@ extension Integration {
             }
         }
 
+        @Test("standard streams belong to the program, but for a file that is only read", .timeLimit(.minutes(1)))
+        func streams() throws {
+            try TestBed.use { bed in
+                func throughPipe(_ words: [String]) throws -> String {
+                    let line = bed.runtime.command(words).words.map { "'\($0)'" }.joined(separator: " ")
+                    return try Command("sh", "-c", line + " 2>&1 </dev/null | cat").run().output
+                }
+                let say = ["sh", "-ec", "echo a >>/dev/stdout; echo b >>/dev/stderr; id -u"]
+                let first = try container(in: bed, say) { $0["process"]["user"] = ["uid": 7, "gid": 7] }
+                #expect(try throughPipe(["run", "--bundle", first.bundle.folder, first.id]) == "a\nb\n7")
+                let second = try container(in: bed, ["sleep", "1000"])
+                try second.run()
+                #expect(try throughPipe(["exec", "--user", "8:8", second.id] + say) == "a\nb\n8")
+                var command = bed.runtime.command(["exec", second.id] + say)
+                (command.input, command.output) = (bed.folder + "/in", bed.folder + "/out")
+                try Files.write("", to: command.input)
+                #expect(try command.run().status == 0 && Files.text(of: bed.folder + "/out") == "a\nb\n0\n")
+                var (read, written) = (stat(), stat())
+                #expect(stat(bed.folder + "/in", &read) == 0 && stat(bed.folder + "/out", &written) == 0)
+                #expect(read.st_uid == 0 && written.st_uid == 300_000)
+            }
+        }
+
         @Test("what the first process may not do, the runtime does for it", .timeLimit(.minutes(1)))
         func setUp() throws {
             try TestBed.use { bed in

@@ -205,6 +205,9 @@ static inline int clinux_poll(struct pollfd *set, unsigned long count, int timeo
 #define CLINUX_TIOCSPTLCK 0x40045431
 #define CLINUX_TIOCGPTPEER 0x5441
 
+// linux/nsfs.h builds it with casts. ioctl_ns(2).
+#define CLINUX_NS_GET_PARENT 0xb702
+
 // environ is a mutable global, which Swift 6 refuses to touch.
 extern char **environ;
 static inline char **clinux_environ(void) { return environ; }

@@ -30,7 +30,7 @@ package struct UserNamespace: Equatable, Sendable, CustomStringConvertible {
     }
 
     /// That of a process, by the maps that the kernel shows.
-    init(of process: pid_t) throws {
+    package init(of process: pid_t) throws {
         let (theirs, ours) = (try status("/proc/\(process)/ns/user"), try status("/proc/self/ns/user"))
         if theirs.st_ino == ours.st_ino, theirs.st_dev == ours.st_dev {
             self = .own
@@ -52,7 +52,7 @@ package struct UserNamespace: Equatable, Sendable, CustomStringConvertible {
 
     func inside(user: UInt32) throws -> UInt32 { try Self.inside(user, users, "user") }
     func inside(group: UInt32) throws -> UInt32 { try Self.inside(group, groups, "group") }
-    func outside(user: UInt32) throws -> UInt32 { try Self.outside(user, users, "user") }
+    package func outside(user: UInt32) throws -> UInt32 { try Self.outside(user, users, "user") }
     func outside(group: UInt32) throws -> UInt32 { try Self.outside(group, groups, "group") }
 
     /// What the container would be told of a file.

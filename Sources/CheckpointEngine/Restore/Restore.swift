@@ -68,7 +68,9 @@ package struct Restore {
         }
         if !policy.hasTerminal {
             let user = try userNamespace.outside(user: policy.user)
-            for stream in streams.prefix(3) { try handStream(stream, to: user) }
+            for stream in streams.prefix(3) {
+                try handStream(stream, to: user, sparesReadOnly: userNamespace != .own)
+            }
         }
         try workshop.asOwner(user: 0, group: 0) {
             try MemoryFileSystem.recreate(

@@ -20,7 +20,10 @@ extension Container {
         Trace.note("signal \(signal) to \(toAll ? "every process" : "process \(state.initPid)")")
         if toAll {
             // Processes that outlive init belong to a stopped container; with none left there is nothing to do.
-            try withCgroups { set throws(CgroupError) in try set.signal(signal) }
+            if state.cgroups.layout != .disabled {
+                return try withCgroups { set throws(CgroupError) in try set.signal(signal) }
+            }
+            for pid in try processes() { try? Pidfd(pid: pid).send(signal) }
             return
         }
         guard initIsAlive else { throw .notRunning }
@@ -31,6 +34,22 @@ extension Container {
         } else {
             try signalInit(signal)
         }
+    }
+
+    /// All of them, by the ids that they have for the caller.
+    func processes() throws(RuntimeError) -> [pid_t] {
+        // Without a cgroup they are known by their pid namespace, if nobody else is in it; it ends with the first process.
+        if state.cgroups.layout == .disabled, try ownsPidNamespace() {
+            if !initIsAlive { return [] }
+            let found = try launching { () throws(SystemError) in try PidNamespace.processes(of: state.initPid) }
+            return found.filter { (try? ProcessStat(pid: $0))?.isDead == false }
+        }
+        return try grouping { () throws(CgroupError) in try state.cgroups.processes() }
+    }
+
+    private func ownsPidNamespace() throws(RuntimeError) -> Bool {
+        let namespaces = try store.loadConfiguration(id).linux?.namespaces ?? []
+        return namespaces.contains { $0.type == .pid && ($0.path ?? "").isEmpty }
     }
 
     /// By descriptor, and looked at once more behind it: the process that gets the signal is the one that was meant.

@@ -1,4 +1,3 @@
-import Cgroups
 import LinuxSystem
 import OCISpec
 
@@ -7,11 +6,7 @@ package struct ProcessList: Sendable {
     private let processes: [pid_t]
 
     package init(of container: Container) throws(RuntimeError) {
-        do throws(CgroupError) {
-            processes = try container.state.cgroups.processes()
-        } catch {
-            throw RuntimeError(error.description)
-        }
+        processes = try container.processes()
     }
 
     /// As Go encodes a list that was never made, if there are none.

@@ -127,6 +127,9 @@ struct ContainerCreator {
                     try grouping { () throws(CgroupError) in try cgroups.handOver(to: owner) }
                 }
                 try launching { () throws(SystemError) in try server?.start(in: pidfd, closing: channel.socket.raw) }
+                if namespaces.hasUser, let process = setup?.process, !process.terminal {
+                    try launching { () throws(SystemError) in try handStreams(to: process.user.uid, in: pid) }
+                }
                 // The first process makes its mounts meanwhile.
                 if namespaces.createsNetwork {
                     try NetworkBirth.send(to: channel, heldAt: state.netNamespace)

@@ -70,7 +70,9 @@ struct ContainerInit: ~Copyable {
             try root.mounts.add(mount, map: map)
         }
         if let mount = request.notifySocket?.mount { try root.mounts.add(mount) }
-        if let mask = request.rootless.cgroupMask(request.spec) { try root.mounts.add(mask) }
+        if let mask = request.rootless.cgroupMask(request.spec, hasHostSys: root.mounts.hasHostSys) {
+            try root.mounts.add(mask)
+        }
         if awaitsNetwork { try NetworkBirth.join(from: channel) }
         try root.makeDevices()
         sources.close()

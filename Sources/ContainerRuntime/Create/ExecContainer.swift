@@ -74,6 +74,11 @@ extension Container {
                     }
                 }
                 if let socket = request.pidfdSocket { try pidfd.hand(to: socket, as: "setns") }
+                if target.different.contains(.user), !request.process.terminal {
+                    try launching { () throws(SystemError) in
+                        try handStreams(to: request.process.user.uid, in: state.initPid)
+                    }
+                }
                 try channel.send(.proceed)
                 try channel.follow(
                     pidfd, pid: pid, SeccompListener(configuration.linux?.seccomp, HookRunner.state(state, .running)),

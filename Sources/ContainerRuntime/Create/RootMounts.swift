@@ -14,6 +14,8 @@ struct RootMounts: ~Copyable {
     private var shared: [(Mount, CInt)]
     /// The SELinux context of what is in new file systems: `linux.mountLabel`.
     private let label: String?
+    /// Whether the host's /sys has taken the place of a sysfs.
+    private(set) var hasHostSys = false
     /// Descriptors, open until the exec.
     private var lateReadOnly: [CInt] = []
 
@@ -68,7 +70,7 @@ struct RootMounts: ~Copyable {
         case "proc", "sysfs":
             // An image could bring a link to somewhere else as its /proc, and with it what is masked below.
             let target = try refusingLink(mount.destination)
-            try finish(try makeFilesystem(mount, options), target, mount, options)
+            try finish(try makeFilesystemOrCopy(mount, options), target, mount, options)
         case "tmpfs":
             let isSealedLater = Self.clean(mount.destination) == "/dev" && options.isReadOnly
             if isSealedLater {
@@ -87,7 +89,24 @@ struct RootMounts: ~Copyable {
             try finish(made, target, mount, options)
         default:
             let target = try root.makeDirectory(mount.destination)
-            try finish(try makeFilesystem(mount, options), target, mount, options)
+            try finish(try makeFilesystemOrCopy(mount, options), target, mount, options)
+        }
+    }
+
+    /// From a user namespace sysfs and mqueue can be mounted only with a network or IPC namespace of its own. With the
+    /// host's the container gets the host's /sys or /dev/mqueue, as with crun.
+    private mutating func makeFilesystemOrCopy(
+        _ mount: Mount, _ options: MountOptions
+    ) throws(SystemError) -> OwnedDescriptor {
+        do throws(SystemError) {
+            return try makeFilesystem(mount, options)
+        } catch  where isUserNamespace && [.notPermitted, .resourceBusy].contains(error.errno) {
+            guard let place = ["sysfs": "/sys", "mqueue": "/dev/mqueue"][mount.type],
+                let copy = try? sources.tree(place, recursive: true)
+            else { throw error }
+            if mount.type == "sysfs" { hasHostSys = true }
+            try change(copy, MountAttributeChange(set: options.attributes.set), recursive: true)
+            return copy
         }
     }
 

@@ -46,10 +46,12 @@ package enum Rootless: Sendable {
 
     /// With all of the host's /sys its cgroups come along, and those of the user would be writable, however read-only /sys
     /// is (CVE-2023-25809). A `cgroup` mount on top hides them as well.
-    func cgroupMask(_ spec: Spec) -> Mount? {
+    func cgroupMask(_ spec: Spec, hasHostSys: Bool) -> Mount? {
         let place = "/sys/fs/cgroup"
-        guard self != .no,
-            spec.mounts.contains(where: { RootMounts.clean($0.destination) == "/sys" && $0.options.contains("rbind") }),
+        let isBound = spec.mounts.contains {
+            RootMounts.clean($0.destination) == "/sys" && $0.options.contains("rbind")
+        }
+        guard isBound && self != .no || hasHostSys,
             !spec.mounts.contains(where: { RootMounts.clean($0.destination) == place })
         else { return nil }
         return Mount(destination: place, type: "tmpfs", source: "tmpfs", options: ["ro", "nosuid", "nodev", "noexec"])
