@@ -95,7 +95,7 @@ struct HostileTests {
 
     @Test func filesAndImagesThatMustNotBe() throws {
         let copy = try ImageCopy()
-        try copy.edit("inventory.img", as: InventoryEntry.self) { (_: inout [InventoryEntry]) in }
+        try copy.edit("inventory.img", as: InventoryEntry.self) { (entries: inout [InventoryEntry]) in entries = [] }
         #expect(failure { _ = try copy.images() } != "no error")
         let other = try ImageCopy()
         try other.edit("files.img", as: FileEntry.self) { (entries: inout [FileEntry]) in entries.append(entries[0]) }

@@ -30,8 +30,10 @@ struct PolicyTests {
                 core.threadCore.creds = creds
             }
         }
-        let plan = try copy.tree()
-        return failure { for process in plan.all { try policy.check(process) } }
+        try copy.edit("inventory.img", as: InventoryEntry.self) { $0.lsmtype = .apparmor }
+        let images = try copy.images()
+        let plan = try ProcessPlan.tree(from: images)
+        return failure { for process in plan.all { try policy.check(process, images) } }
     }
 
     @Test func whatTheConfigurationGivesPasses() throws {
@@ -70,6 +72,32 @@ struct PolicyTests {
         #expect(try check(Self.policy(capabilities: 1 << 7)) { $0.gid = 0 }.contains("group id 0"))
         #expect(try check(Self.policy(capabilities: 1 << 6)) { $0.gid = 0 } == "no error")
         #expect(try check(Self.policy(capabilities: 1 << 6)) { $0.uid = 0 }.contains("user id 0"))
+    }
+
+    @Test(
+        "a thread keeps the profile that it had beneath the configured one, and gets no other",
+        arguments: [
+            ("box", "box", true), ("box", "", true), ("box", "box//hat", true), ("box", "box//&more", true),
+            ("box", "more//&box", true), (nil, "any", true), ("unconfined", "any", true), ("box", "boxer", false),
+            ("box", "more", false), ("box", "more//&boxer", false), ("box", "more//box", false),
+            ("box", "box//\nchangeprofile unconfined", false),
+            ("box", "box//" + String(repeating: "a", count: 4000), false),
+        ] as [(String?, String, Bool)])
+    func profiles(configured: String?, recorded: String, isTaken: Bool) throws {
+        var policy = Self.policy()
+        policy.profile = configured
+        policy.hasAppArmor = true
+        let said = try check(policy) { $0.lsmProfile = recorded }
+        #expect((said == "no error") == isTaken, "\(said)")
+        if !isTaken, recorded.utf8.count < 30, !recorded.contains("\n") {
+            #expect(said.contains("profile \(recorded), which is not beneath config.json's box; --lsm-profile"))
+        }
+        policy.overridesProfile = true
+        #expect(try check(policy) { $0.lsmProfile = recorded } == "no error")
+        policy.overridesProfile = false
+        policy.hasAppArmor = false
+        let isSame = recorded.isEmpty || recorded == configured
+        #expect((try check(policy) { $0.lsmProfile = recorded } == "no error") == isSame)
     }
 
     @Test func threadsWithoutCredentialsAreRefused() throws {

@@ -7,6 +7,15 @@ profile vm-check flags=(attach_disconnected, mediate_deleted) {
     deny /tmp/forbidden rw,
     deny /proc/sys/** w,
 }
+profile vm-changing flags=(attach_disconnected, mediate_deleted) {
+    file, capability, network, mount, umount, pivot_root, unix, signal, ptrace,
+    change_profile -> vm-changing//part,
+    change_profile -> &vm-other,
+    profile part flags=(attach_disconnected, mediate_deleted) {
+        file, signal, ptrace, unix,
+        deny /tmp/forbidden rw,
+    }
+}
 profile vm-other flags=(attach_disconnected, mediate_deleted) { file, capability, signal, ptrace, unix, }
 PROFILE
 }
@@ -66,4 +75,62 @@ check_restored_processes_are_confined() {
     runtime restore -d --lsm-profile apparmor:vm-other --image-path /work/confined --work-path /work -b "$bundle" $id \
         </dev/null >/work/output 2>&1 || { cat /work/output; dmesg | tail -n 5; exit 1; }
     equal "/proc/$(pid)/attr/current" "vm-other (enforce)"
+}
+
+# changing COMMAND: a container whose second process gives this command to AppArmor; both write that they are there.
+changing() {
+    [ "$runtime" = stasis ] || skip "runc needs CRIU"
+    load_profile
+    trap 'cat /work/output; dmesg | grep apparmor=.DENIED | tail -n 5' EXIT
+    config '.process.apparmorProfile = "vm-changing"'
+    command_is sh -c "(echo -n '$1' >/proc/thread-self/attr/apparmor/current && echo done >/tmp/changed; exec sleep 1000) &
+        exec sleep 1001"
+    start
+    eventually test -s "$bundle/rootfs/tmp/changed"
+    rm -rf /work/changed
+    runtime checkpoint --image-path /work/changed --work-path /work $id || { cat /work/dump.log; exit 1; }
+}
+
+restore() { runtime restore -d "$@" --image-path /work/changed --work-path /work -b "$bundle" $id </dev/null; }
+
+# has_profiles TEXT: those of all processes, sorted.
+has_profiles() {
+    local process said
+    said=$(for process in $(runtime ps -f json $id | jq '.[]'); do cat "/proc/$process/attr/current"; done | sort | tr '\n' ' ')
+    [ "$said" = "$1" ] || fail "profiles are $said, not $1"
+}
+
+check_a_profile_that_was_entered_comes_back() {
+    config '.process.noNewPrivileges = false'
+    changing 'changeprofile vm-changing//part'
+    restore
+    has_profiles "vm-changing (enforce) vm-changing//part (enforce) "
+    runtime delete --force $id
+    restore --lsm-profile apparmor:vm-other
+    has_profiles "vm-other (enforce) vm-other (enforce) "
+}
+
+check_a_stack_of_profiles_comes_back() {
+    config '.process.noNewPrivileges = true'
+    changing 'stack vm-other'
+    restore
+    has_profiles "vm-changing (enforce) vm-changing//&vm-other (enforce) "
+}
+
+check_no_profile_comes_back_that_the_configured_one_does_not_allow() {
+    config '.process.noNewPrivileges = false'
+    changing 'changeprofile vm-changing//part'
+    config '.process.apparmorProfile = "vm-check"'
+    refused 'was in the AppArmor profile vm-changing//part, which is not beneath config.json'"'"'s vm-check' restore
+    [ -z "$(runtime list -q)" ]
+    # By name it is beneath; its rules have changed.
+    config '.process.apparmorProfile = "vm-changing"'
+    apparmor_parser -r <<PROFILE
+profile vm-changing flags=(attach_disconnected, mediate_deleted) {
+    file, capability, network, mount, umount, pivot_root, unix, signal, ptrace,
+    profile part flags=(attach_disconnected, mediate_deleted) { file, signal, ptrace, unix, }
+}
+PROFILE
+    refused 'enter the AppArmor profile vm-changing//part from vm-changing' restore
+    [ -z "$(runtime list -q)" ]
 }

@@ -74,6 +74,9 @@ enum Credentials {
         for capability in UInt64(0)..<64 where set(entry.capAmb) & (1 << capability) != 0 {
             program.call("prctl PR_CAP_AMBIENT_RAISE \(capability)", Int(SYS_prctl), [47, 2, capability, 0, 0])
         }
+    }
+
+    static func recreateNoNewPrivileges(_ entry: CredsEntry, in program: inout Program) {
         if entry.noNewPrivs != 0 { program.call("prctl PR_SET_NO_NEW_PRIVS", Int(SYS_prctl), [38, 1, 0, 0, 0]) }
     }
 }

@@ -66,6 +66,7 @@ enum ThreadState {
             $0.pdeathSig = deathSignal
             $0.creds = try Credentials.capture(
                 status, secureBits: results[question.secureBits], in: userNamespace)
+            if let profile = try AppArmorProfile.of(path) { $0.creds.lsmProfile = profile }
             $0.comm =
                 try readText("\(path)/comm").split(separator: "\n", omittingEmptySubsequences: false).first.map(
                     String.init) ?? ""

@@ -56,14 +56,19 @@ struct Dressing {
         try runner.flush()
         try runner.add { try Seccomp.recreate(filters, configured: policy.seccomp, in: &$0) }
         var credentials = state.creds
+        let profile = try AppArmorProfile.entered(by: credentials, images, policy)
         if policy.noNewPrivileges { credentials.noNewPrivs = 1 }
-        let status = try ProcessStatus(
-            plan.stubs[index].tid, path: "/proc/\(plan.stubs[0].tid)/task/\(plan.stubs[index].tid)")
+        let task = "/proc/\(plan.stubs[0].tid)/task/\(plan.stubs[index].tid)"
+        let status = try ProcessStatus(plan.stubs[index].tid, path: task)
         let bounding = status.capabilities("Bnd")
         let groups = try credentials.groups.map { try images.userNamespace.outside(group: $0) }
         let hasGroups = groups == status.supplementaryGroups
         try runner.add {
             Credentials.recreate(credentials, bounding: bounding, hasGroups: hasGroups, in: &$0)
+            if let profile {
+                AppArmorProfile.recreate(profile, from: policy.profile, descriptor: plan.freeDescriptor, in: &$0)
+            }
+            Credentials.recreateNoNewPrivileges(credentials, in: &$0)
             ThreadState.recreateDeathSignal(state, in: &$0)
             if index == 0 { ProcessAttributes.recreateDumpable(plan.mm, in: &$0) }
         }
@@ -79,6 +84,7 @@ struct Dressing {
             }
         }
         try runner.flush()
+        if let profile { try AppArmorProfile.verify(profile, of: task) }
     }
 
     /// The first thread's name may be in its process's entry only.

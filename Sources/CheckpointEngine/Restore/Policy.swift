@@ -15,6 +15,12 @@ package struct RestorePolicy: Sendable {
     package var hasTerminal: Bool
     /// `nil` for one that the container joins, whose maps only the kernel tells.
     package var userNamespace: UserNamespace?
+    /// The AppArmor profile that every task is born in.
+    package var profile: String?
+    /// Whether the caller has named it, which then counts for all tasks.
+    package var overridesProfile = false
+    /// Of this machine.
+    package var hasAppArmor = AppArmorProfile.isEnabled
 
     package init(
         capabilities: UInt64, noNewPrivileges: Bool, seccomp: SeccompPolicy?, user: UInt32, groups: Set<UInt32>,
@@ -31,9 +37,10 @@ package struct RestorePolicy: Sendable {
     }
 
     /// Fails if a thread is to have more than the configuration gives.
-    func check(_ plan: ProcessPlan) throws {
+    func check(_ plan: ProcessPlan, _ images: RestoreImages) throws {
         for core in plan.cores where core.hasThreadCore {
             let credentials = core.threadCore.creds
+            _ = try about("\(plan)") { try AppArmorProfile.entered(by: credentials, images, self) }
             let sets = [
                 ("permitted", credentials.capPrm), ("effective", credentials.capEff),
                 ("inheritable", credentials.capInh), ("bounding", credentials.capBnd), ("ambient", credentials.capAmb),

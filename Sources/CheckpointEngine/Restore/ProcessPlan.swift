@@ -17,6 +17,11 @@ final class ProcessPlan: CustomStringConvertible {
     let directories: FsEntry
     weak var parent: ProcessPlan?
     var children: [ProcessPlan] = []
+    /// The number that the next descriptor gets once all are in place.
+    var freeDescriptor: UInt64 {
+        let taken = Set(descriptors.map(\.fd))
+        return UInt64((0...taken.count).first { !taken.contains(UInt32($0)) } ?? 0)
+    }
     /// The process under construction, then its other threads.
     var stubs: [Stub] = []
 

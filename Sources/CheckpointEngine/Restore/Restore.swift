@@ -38,7 +38,7 @@ package struct Restore {
         }
         for owner in images.files.values.compactMap(\.signalOwner) { try images.userNamespace.check(owner) }
         for plan in first.all {
-            try policy.check(plan)
+            try policy.check(plan, images)
             for core in plan.cores where core.hasThreadCore {
                 try about("\(plan)") { try images.userNamespace.check(core.threadCore.creds) }
             }

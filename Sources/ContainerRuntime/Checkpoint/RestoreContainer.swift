@@ -46,7 +46,7 @@ private func restore(
         var carried = options.carried
         carried.formUnion(try EngineConfiguration.read(annotations: request.spec.annotations, logger: work.logger))
         return try Restore(
-            images: images, policy: try policy(request.spec), options: carried, logger: work.logger)
+            images: images, policy: try policy(request.spec, options), options: carried, logger: work.logger)
     }
     request.pid = plan.firstPid == 1 ? nil : plan.firstPid
     request.pidFile = options.pidFile
@@ -90,7 +90,7 @@ private func openImages(_ path: String) throws -> OwnedDescriptor {
 }
 
 /// What the configuration grants; see ``RestorePolicy``.
-private func policy(_ spec: Spec) throws(RuntimeError) -> RestorePolicy {
+private func policy(_ spec: Spec, _ options: RestoreOptions) throws(RuntimeError) -> RestorePolicy {
     let process = spec.process
     let sets = process?.capabilities
     let names = sets.map { $0.bounding + $0.effective + $0.permitted + $0.inheritable + $0.ambient } ?? []
@@ -99,12 +99,15 @@ private func policy(_ spec: Spec) throws(RuntimeError) -> RestorePolicy {
         throw RuntimeError("a seccomp filter with SCMP_ACT_NOTIFY cannot be restored yet")
     }
     let user = process?.user ?? User()
-    return RestorePolicy(
+    var policy = RestorePolicy(
         capabilities: CapabilityNames.mask(names), noNewPrivileges: process?.noNewPrivileges ?? false,
         seccomp: filter.map { SeccompPolicy(program: $0.program, flags: UInt64($0.flags)) }, user: user.uid,
         groups: Set([user.gid] + user.additionalGids),
         memoryMounts: Set(spec.mounts.filter { $0.type == "tmpfs" && !$0.isBind }.map(\.destination)),
         hasTerminal: process?.terminal == true, userNamespace: userNamespace(spec.linux))
+    policy.profile = process?.apparmorProfile.flatMap { $0.isEmpty ? nil : $0 }
+    policy.overridesProfile = options.lsmProfile?.hasPrefix("apparmor:") == true
+    return policy
 }
 
 /// What the configuration makes; `nil` if it joins one.

@@ -51,7 +51,8 @@ extension RestoreOptions {
             let parts = lsmProfile.split(separator: ":", maxSplits: 1).map(String.init)
             guard parts.count == 2 else { throw RuntimeError("--lsm-profile \(lsmProfile): not of the form TYPE:NAME") }
             switch parts[0] {
-            case "apparmor": spec.process?.apparmorProfile = parts[1]
+            // Where AppArmor is off, everything is.
+            case "apparmor": spec.process?.apparmorProfile = parts[1] == "unconfined" ? nil : parts[1]
             case "selinux": spec.process?.selinuxLabel = parts[1]
             default: throw RuntimeError("--lsm-profile \(lsmProfile): the type is neither apparmor nor selinux")
             }

@@ -63,6 +63,7 @@ struct Rehearsal {
         }
         if !program.fits(calls: 600, bytes: 128 << 10) { program = Program(area.main) }
         Credentials.recreate(state.creds, bounding: .max, hasGroups: false, in: &program)
+        Credentials.recreateNoNewPrivileges(state.creds, in: &program)
         ThreadState.recreateDeathSignal(state, in: &program)
         ProcessAttributes.recreateDumpable(plan.mm, in: &program)
         for (signals, thread) in [(state.signalsP.signals, pid_t(1)), (plan.task.signalsS.signals, nil)]

@@ -64,7 +64,9 @@ final class ImageCopy {
     /// Changes the entries of an image.
     func edit<E: Message>(_ name: String, as type: E.Type, _ body: (inout [E]) -> Void) throws {
         let bytes = try bytes(name)
-        var rest = bytes[8...]
+        // One magic number, where other images have two.
+        let header = name == "inventory.img" ? 4 : 8
+        var rest = bytes[header...]
         var entries: [E] = []
         while rest.count >= 4 {
             let size = rest.prefix(4).reversed().reduce(0) { $0 << 8 | Int($1) }
@@ -72,7 +74,7 @@ final class ImageCopy {
             rest = rest.dropFirst(4 + size)
         }
         body(&entries)
-        try put(name, Array(bytes[..<8]) + entries.flatMap { try Self.framed($0) })
+        try put(name, Array(bytes[..<header]) + entries.flatMap { try Self.framed($0) })
     }
 
     /// Changes the only entry of an image.
