@@ -19,7 +19,7 @@ check_default_scope() {
     [ "$(runtime ps -f json $id | jq length)" = 1 ]
     runtime delete --force $id
     [ "$(property $unit LoadState)" = not-found ]
-    ! find /sys/fs/cgroup -name $unit | grep .
+    [ -z "$(find /sys/fs/cgroup -name $unit)" ]
 }
 
 check_nested_slice() {
@@ -104,7 +104,7 @@ check_wrong_annotation_is_refused() {
     config '.annotations = {"org.systemd.property.NoSuchProperty": "1"}'
     refused NoSuchProperty managed run -b "$bundle" $id
     [ -z "$(runtime list -q)" ]
-    ! systemctl list-units --all --plain --no-legend '*vm.scope' | grep .
+    [ -z "$(systemctl list-units --all --plain --no-legend '*vm.scope')" ]
 }
 
 check_update_tells_systemd() {
@@ -140,8 +140,8 @@ check_name_can_be_used_again() {
 check_failed_start_leaves_no_unit() {
     config '.process.args = ["/no/such/program"]'
     refused 'no such file' managed run -b "$bundle" $id
-    ! systemctl list-units --all --plain --no-legend '*vm.scope' | grep .
-    ! find /sys/fs/cgroup -name '*vm.scope' | grep .
+    [ -z "$(systemctl list-units --all --plain --no-legend '*vm.scope')" ]
+    [ -z "$(find /sys/fs/cgroup -name '*vm.scope')" ]
 }
 
 check_runs_in_the_foreground() {
@@ -150,7 +150,7 @@ check_runs_in_the_foreground() {
     managed run -b "$bundle" $id </dev/null >/work/said || code=$?
     [ $code = 5 ]
     grep -q vm.scope /work/said
-    ! systemctl list-units --all --plain --no-legend '*vm.scope' | grep .
+    [ -z "$(systemctl list-units --all --plain --no-legend '*vm.scope')" ]
 }
 
 check_checkpoint_and_restore() {

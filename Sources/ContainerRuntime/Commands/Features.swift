@@ -37,8 +37,7 @@ package enum Features {
                 "cgroup",
                 .object([
                     ("v1", .bool(true)), ("v2", .bool(true)), ("systemd", .bool(true)),
-                    // Nobody has tried the user's own service manager yet.
-                    ("systemdUser", .bool(false)), ("rdma", .bool(true)),
+                    ("systemdUser", .bool(true)), ("rdma", .bool(true)),
                 ])
             ),
             ("seccomp", seccomp),
