@@ -57,7 +57,8 @@ check_unknown_labels_are_refused() {
 check_transition_needs_a_rule() {
     labelled
     config '.process.selinuxLabel = "system_u:system_r:vmclosed_t:s0"'
-    refused 'ermission denied' runtime run -b "$bundle" $id
+    # Under no_new_privs it takes another rule, which is asked for first.
+    refused 'not permitted' runtime run -b "$bundle" $id
     [ -z "$(runtime list -q)" ]
 }
 
