@@ -4,7 +4,9 @@ process=system_u:system_r:vmbox_t:s0:c1,c2
 files=system_u:object_r:vmbox_file_t:s0:c1,c2
 
 labelled() {
-    chcon -R $files "$bundle/rootfs"
+    # Streams that a process may not use, the kernel replaces by a file that no checkpoint knows.
+    : >/work/output
+    chcon -R $files "$bundle/rootfs" /work/output
     config ".process.selinuxLabel = \"$process\" | .linux.mountLabel = \"$files\""
     dmesg -C
     setenforce 1
