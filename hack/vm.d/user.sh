@@ -127,21 +127,3 @@ check_host_file_systems_where_the_user_has_no_others() {
     grep -q '^sysfs /sys sysfs ro,nosuid,nodev,noexec' /work/said
     ! grep -q controllers /work/said
 }
-
-check_podman_of_a_user() {
-    rootless
-    [ -e /usr/bin/podman ] || skip "podman is not in this guest"
-    as_user podman --runtime /usr/local/bin/runtime --storage-driver vfs --cgroup-manager systemd run --name pod --detach \
-        --network none --memory 64m --pids-limit 33 --rootfs "$bundle/rootfs" sleep 1000
-    trap 'as_user podman --storage-driver vfs rm --force --time 0 pod' EXIT
-    first=$(as_user podman --storage-driver vfs inspect pod | jq '.[0].State.Pid')
-    grep -q "/user@$user.service/user.slice/libpod-.*\\.scope" "/proc/$first/cgroup"
-    local place
-    place=$(cgroup)
-    # crun and stasis may put the processes a level deeper.
-    place=${place%/container}
-    equal "$place/memory.max" 67108864
-    equal "$place/pids.max" 33
-    as_user podman --storage-driver vfs exec pod cat /proc/self/cgroup
-    as_user podman --storage-driver vfs stop --time 0 pod
-}
