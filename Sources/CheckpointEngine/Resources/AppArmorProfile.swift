@@ -19,9 +19,7 @@ enum AppArmorProfile {
         return name == "unconfined" ? nil : String(name)
     }
 
-    static var isEnabled: Bool {
-        (try? readText("/sys/module/apparmor/parameters/enabled"))?.hasPrefix("Y") == true
-    }
+    static let isEnabled = (try? readText("/sys/module/apparmor/parameters/enabled"))?.hasPrefix("Y") == true
 
     /// What a thread of the image has to enter from the configured profile; `nil` if it was in that one.
     static func entered(by credentials: CredsEntry, _ images: RestoreImages, _ policy: RestorePolicy) throws -> String?
