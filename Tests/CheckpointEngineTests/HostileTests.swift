@@ -6,7 +6,7 @@ import Testing
 @testable import Tracee
 
 /// Single lies of an image, each of which once trapped, hung, or ran on.
-@Suite(.enabled(if: Samples.present, "needs ../shared/criu-images beside the package"))
+@Suite
 struct HostileTests {
     private func core(_ name: String = "core-1.img", _ change: (inout CoreEntry) -> Void) throws -> String {
         let copy = try ImageCopy()

@@ -6,7 +6,7 @@ import Testing
 /// Thousands of damaged and lying checkpoints: each is restored or refused; none traps, hangs or takes the machine.
 ///
 /// The mutants run in processes of their own. What the last one was stands in the copy's file `mutant`.
-@Suite(.enabled(if: Samples.present, "needs ../shared/criu-images beside the package"))
+@Suite
 struct MutationTests {
     private static let mutantsPerSeed = 500
 

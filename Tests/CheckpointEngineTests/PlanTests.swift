@@ -4,7 +4,7 @@ import Testing
 @testable import CheckpointEngine
 @testable import CheckpointImages
 
-@Suite(.enabled(if: Samples.present, "needs ../shared/criu-images beside the package"))
+@Suite
 struct PlanTests {
     @Test func theTree() throws {
         let images = try Samples.images()

@@ -7,10 +7,8 @@ import Testing
 enum Samples {
     static let directory: String = {
         let package = #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
-        return "/\(package)/../shared/criu-images/samples/holder/images"
+        return "/\(package)/Tests/Samples/criu-4.2"
     }()
-
-    static var present: Bool { access(directory, R_OK) == 0 }
 
     static func open() throws -> ImageDirectory {
         try ImageDirectory(openAt(AT_FDCWD, directory, O_RDONLY | O_DIRECTORY))

@@ -63,7 +63,7 @@ struct SampleImage: Sendable, CustomTestStringConvertible {
         ]
 }
 
-@Suite("CRIU's images", .enabled(if: Samples.present, "the samples are not next to the package"))
+@Suite("CRIU's images")
 struct SampleTests {
     @Test("come out byte for byte as they went in", arguments: SampleImage.all)
     func rewritten(image: SampleImage) throws {

@@ -10,10 +10,8 @@ import Testing
 enum Samples {
     static let directory: String = {
         let package = #filePath.split(separator: "/").dropLast(4).joined(separator: "/")
-        return "/\(package)/../shared/criu-images/samples/holder/images"
+        return "/\(package)/Tests/Samples/criu-4.2"
     }()
-
-    static var present: Bool { access(directory, R_OK) == 0 }
 
     static func images() throws -> RestoreImages {
         try RestoreImages(openAt(AT_FDCWD, directory, O_RDONLY | O_DIRECTORY))
