@@ -54,7 +54,9 @@ extension Integration {
                 let pid = try container.pid()
                 #expect(own != nil && Files.text(of: "/proc/\(pid)/cgroup") == own)
                 #expect(try container.exec("echo", "inside").succeeded().output == "inside")
-                for command in [["pause"], ["ps"], ["update", "--pids-limit=5"]] {
+                // Its processes are known by their pid namespace.
+                #expect(try bed.runtime.run("ps", "--format", "json", container.id).succeeded().output == "[\(pid)]")
+                for command in [["pause"], ["update", "--pids-limit=5"]] {
                     let outcome = try bed.runtime.command(command + [container.id]).run()
                     #expect(outcome.status == 1 && outcome.errors.contains("has no cgroup"), "\(outcome)")
                 }
