@@ -9,8 +9,5 @@ package struct CheckpointError: Error, CustomStringConvertible, Sendable {
 
 /// Runs `body` and puts what it was about in front of its error.
 func about<R: ~Copyable>(_ subject: @autoclosure () -> String, _ body: () throws -> R) throws -> R {
-    do { return try body() } catch {
-        let subject = subject()
-        throw CheckpointError(subject.isEmpty ? "\(error)" : "\(subject): \(error)")
-    }
+    do { return try body() } catch { throw CheckpointError("\(subject()): \(error)") }
 }

@@ -33,7 +33,7 @@ extension Dump {
                     $0.fdinfoPerID = true
                     $0.nsPerID = true
                     if let rootIDs { $0.rootIds = rootIDs }
-                    $0.lsmtype = AppArmorProfile.isEnabled ? .apparmor : .noLsm
+                    $0.lsmtype = SecurityModules.hasAppArmor ? .apparmor : .noLsm
                     $0.dumpUptime = microseconds()
                 }
             ])

@@ -11,15 +11,15 @@ enum AppArmorProfile {
     ///
     /// - Parameter task: its directory in procfs.
     static func of(_ task: String) throws -> String? {
-        guard isEnabled, let label = try readText("\(task)/attr/apparmor/current").split(separator: "\n").first else {
+        guard SecurityModules.hasAppArmor,
+            let label = try readText("\(task)/attr/apparmor/current").split(separator: "\n").first
+        else {
             return nil
         }
         // The label, a space, and its mode in parentheses; `unconfined` has none.
         let name = label.hasSuffix(")") ? label[..<(label.lastIndex(of: "(") ?? label.endIndex)].dropLast() : label
         return name == "unconfined" ? nil : String(name)
     }
-
-    static let isEnabled = (try? readText("/sys/module/apparmor/parameters/enabled"))?.hasPrefix("Y") == true
 
     /// What a thread of the image has to enter from the configured profile; `nil` if it was in that one.
     static func entered(by credentials: CredsEntry, _ images: RestoreImages, _ policy: RestorePolicy) throws -> String?
@@ -34,8 +34,7 @@ enum AppArmorProfile {
         if name == configured { return nil }
         // Who is unconfined has any profile beneath it.
         let isBeneath =
-            policy.profile == nil || configured == "unconfined" || name.hasPrefix(configured + "//")
-            || components(name).contains(configured)
+            configured == "unconfined" || name.hasPrefix(configured + "//") || components(name).contains(configured)
         guard isBeneath else {
             throw CheckpointError(
                 "was in the AppArmor profile \(name), which is not beneath config.json's \(configured); "

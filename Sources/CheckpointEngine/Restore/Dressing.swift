@@ -14,7 +14,7 @@ struct Dressing {
         try cloneThreads()
         // Threads before their leader: what belongs to the process as a whole is set last, by the leader.
         for index in plan.threads.indices.reversed() {
-            try about(index == 0 ? "" : "thread \(plan.threads[index])") { try dress(index) }
+            if index == 0 { try dress(0) } else { try about("thread \(plan.threads[index])") { try dress(index) } }
         }
     }
 

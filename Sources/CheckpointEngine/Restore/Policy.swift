@@ -20,7 +20,7 @@ package struct RestorePolicy: Sendable {
     /// Whether the caller has named it, which then counts for all tasks.
     package var overridesProfile = false
     /// Of this machine.
-    package var hasAppArmor = AppArmorProfile.isEnabled
+    package var hasAppArmor = SecurityModules.hasAppArmor
 
     package init(
         capabilities: UInt64, noNewPrivileges: Bool, seccomp: SeccompPolicy?, user: UInt32, groups: Set<UInt32>,

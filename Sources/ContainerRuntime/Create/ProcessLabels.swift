@@ -55,13 +55,3 @@ struct ProcessLabels: Sendable {
         try launching(what) { () throws(SystemError) in try files.write("thread-self/attr/\(name)", text) }
     }
 }
-
-/// Which modules the running kernel enforces.
-enum SecurityModules {
-    static var hasAppArmor: Bool {
-        (try? readText("/sys/module/apparmor/parameters/enabled"))?.hasPrefix("Y") == true
-    }
-
-    /// Its file system is there only if it is switched on.
-    static var hasSELinux: Bool { (try? status("/sys/fs/selinux/enforce")) != nil }
-}
