@@ -11,12 +11,15 @@ extension Integration {
             "timerfd", "signalfd", "unix_socketpair", "tcp_listen", "interval_timer", "file_lock",
         ]
 
+        private static let critFolder = Runtime.packageFolder + "/.build/crit/usr"  // unpacked by hack/test
+        /// Where Python finds CRIU's own types of images.
+        static let critModules = critFolder + "/lib/python3/dist-packages"
+
         /// Runs CRIU's own decoder.
         static func crit(_ arguments: String...) throws(Failure) -> Outcome {
-            let folder = Runtime.packageFolder + "/.build/crit/usr"  // unpacked by hack/test
-            guard Files.exists(folder + "/bin/crit") else { throw Failure("crit is missing: hack/test fetches it") }
-            var command = Command(["/usr/bin/python3", folder + "/bin/crit"] + arguments)
-            command.environment.append("PYTHONPATH=\(folder)/lib/python3/dist-packages")
+            guard Files.exists(critFolder + "/bin/crit") else { throw Failure("crit is missing: hack/test fetches it") }
+            var command = Command(["/usr/bin/python3", critFolder + "/bin/crit"] + arguments)
+            command.environment.append("PYTHONPATH=\(critModules)")
             return try command.run()
         }
 
