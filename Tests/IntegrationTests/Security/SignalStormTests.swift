@@ -39,7 +39,7 @@ extension Integration {
         /// Arms every timer of the first process so that it sends SIGSTOP as soon as and as often as it can.
         private func armTimers(of container: Container) throws {
             let image = container.imageFolder("image")
-            var command = Command("python3", Workload.folder + "/hostile/arm_timers.py", image + "/core-1.img")
+            var command = Command("/usr/bin/python3", Workload.folder + "/hostile/arm_timers.py", image + "/core-1.img")
             command.environment += ["PYTHONDONTWRITEBYTECODE=1", "PYTHONPATH=\(Images.critModules)"]
             #expect(try command.run().succeeded().output == "16 timers")
             try check(unlink(image + "/checksums.stasis"), "remove the checksums")
