@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # checkpointctl 1.3.0 and CRIU 4.2.1's image format (both of Debian forky): every process has 0 B of memory.
 #
-# Input: a checkpoint archive with one process of 300 pages, made by `crit encode` 4.2.1. Once the pagemap entry is as CRIU 4.2
-# writes it: nr_pages 300, compat_nr_pages 0 (a real dump by runc 1.5 with CRIU 4.2 was shown as 0 B too); once with the
-# number in both fields.
-# Guessed: `checkpointctl memparse` shows 1.2 MiB for both; the two are packaged side by side, and all else of the image is
-# shown as it is.
-# Instead: 0 B for the first, with no warning and exit code 0; 1.2 MiB for the second. The tool reads the old field only.
-# Why it matters: a writer of CRIU images must fill both fields, or the tool for looking at the checkpoints of Kubernetes
-# and podman shows empty processes.
+# Input: a checkpoint archive with one process of 300 pages, made by `crit encode` 4.2.1. Once the pagemap entry is as
+# CRIU 4.2 writes it: nr_pages 300, compat_nr_pages 0 (a real dump by runc 1.5 with CRIU 4.2 was shown as 0 B too);
+# once with the number in both fields.
+# Guessed: `checkpointctl memparse` shows 1.2 MiB for both; the two are packaged side by side, and all else of the
+# image is shown as it is.
+# Instead: 0 B for the first, with no warning and exit code 0; 1.2 MiB for the second. The tool reads the old field
+# only.
+# Why it matters: a writer of CRIU images must fill both fields, or the tool for looking at the checkpoints of
+# Kubernetes and podman shows empty processes.
 set -euo pipefail
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
@@ -22,18 +23,21 @@ apt=(apt-get -qq -o Dir::Etc::SourceList="$dir/sources.list" -o Dir::Etc::Source
 "${apt[@]}" update
 "${apt[@]}" download python3-pycriu=4.2.1-1 checkpointctl=1.3.0+ds1-3+b2 libc6
 for package in *.deb; do dpkg-deb -x "$package" tree; done
-python3 -m pip install -q --root-user-action=ignore --disable-pip-version-check --no-compile --no-deps --target python protobuf==6.33.4
+python3 -m pip install -q --root-user-action=ignore --disable-pip-version-check --no-compile --no-deps \
+    --target python protobuf==6.33.4
 export PYTHONPATH=$dir/tree/usr/lib/python3/dist-packages:$dir/python
 
 mkdir -p archive/checkpoint tree/tmp
-echo '{"id": "0123456789abcdef", "name": "finding", "runtime": "runc", "createdTime": "2026-01-02T03:04:05Z"}' >archive/config.dump
+echo '{"id": "0123456789abcdef", "name": "finding", "runtime": "runc", "createdTime": "2026-01-02T03:04:05Z"}' \
+    >archive/config.dump
 echo '{"ociVersion": "1.0.2"}' >archive/spec.dump
 truncate -s $((300 * 4096)) archive/checkpoint/pages-1.img
 python3 - <<'PY'
 import json, subprocess, sys
 def image(name, magic, *entries):
     json.dump({"magic": magic, "entries": list(entries)}, open("image.json", "w"))
-    subprocess.run([sys.executable, "-m", "crit", "encode", "-i", "image.json", "-o", f"archive/checkpoint/{name}.img"], check=True)
+    subprocess.run([sys.executable, "-m", "crit", "encode", "-i", "image.json",
+                    "-o", f"archive/checkpoint/{name}.img"], check=True)
 image("inventory", "INVENTORY", {"img_version": 2})
 image("pstree", "PSTREE", {"pid": 1, "ppid": 0, "pgid": 1, "sid": 1, "threads": [1]})
 image("core-1", "CORE", {
@@ -58,5 +62,8 @@ got=$(
 )
 seen='one: 1 finding 0 B 0 B
 both: 1 finding 1.2 MiB 0 B'
-[ "$got" = "$seen" ] || { printf 'CHANGED: checkpointctl 1.3.0:\n%s\n' "$got"; exit 1; }
+if [ "$got" != "$seen" ]; then
+    printf 'CHANGED: checkpointctl 1.3.0:\n%s\n' "$got"
+    exit 1
+fi
 echo 'same as seen: checkpointctl 1.3.0 shows 0 B for pages that are counted in nr_pages'

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # CRIT 4.1.1 (Debian trixie; 4.2.1 of forky does the same): `crit info` counts an image's payload as entries.
 #
-# Input: pipes-data images, made by `crit encode`: five pipes with the six bytes "hello\n" each; then one pipe that holds
-# sixteen bytes, which are four little-endian numbers 2, 2, 2, 2.
+# Input: pipes-data images, made by `crit encode`: five pipes with the six bytes "hello\n" each; then one pipe that
+# holds sixteen bytes, which are four little-endian numbers 2, 2, 2, 2.
 # Guessed: count is the number of entries that `crit decode` shows, 5 and 1.
-# Instead: 2 and 3. `crit info` steps from one size field to the next without the payload in between, so what is in the
-# pipes is read as sizes. No error, exit code 0. `crit decode` is right. (Of a pagemap image, count leaves out the
+# Instead: 2 and 3. `crit info` steps from one size field to the next without the payload in between, so what is in
+# the pipes is read as sizes. No error, exit code 0. `crit decode` is right. (Of a pagemap image, count leaves out the
 # first entry: there it does know the format.)
-# Why it matters: the count says nothing for images of pipes, FIFOs, socket queues, TCP streams and System V objects; a
-# check that two checkpoints "have the same number of objects" by `crit info` compares the programs' data.
+# Why it matters: the count says nothing for images of pipes, FIFOs, socket queues, TCP streams and System V objects;
+# a check that two checkpoints "have the same number of objects" by `crit info` compares the programs' data.
 set -euo pipefail
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
@@ -22,7 +22,8 @@ apt=(apt-get -qq -o Dir::Etc::SourceList="$dir/sources.list" -o Dir::Etc::Source
 "${apt[@]}" update
 "${apt[@]}" download python3-pycriu=4.1.1-1
 for package in *.deb; do dpkg-deb -x "$package" tree; done
-python3 -m pip install -q --root-user-action=ignore --disable-pip-version-check --no-compile --no-deps --target python protobuf==6.33.4
+python3 -m pip install -q --root-user-action=ignore --disable-pip-version-check --no-compile --no-deps \
+    --target python protobuf==6.33.4
 export PYTHONPATH=$dir/tree/usr/lib/python3/dist-packages:$dir/python
 
 python3 - <<'PY'
@@ -47,5 +48,8 @@ seen='five decoded: 5
 {"magic":"PIPES_DATA","count":2}
 one decoded: 1
 {"magic":"PIPES_DATA","count":3}'
-[ "$got" = "$seen" ] || { printf 'CHANGED: crit 4.1.1 counts:\n%s\n' "$got"; exit 1; }
+if [ "$got" != "$seen" ]; then
+    printf 'CHANGED: crit 4.1.1 counts:\n%s\n' "$got"
+    exit 1
+fi
 echo 'same as seen: crit info 4.1.1 counts 2 entries of 5, and 3 of 1, because it reads what is in the pipes'

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # CRIT 4.1.1 (Debian trixie; 4.2.1 of forky does the same) shows one System V segment where the image holds two.
 #
-# Input: an ipcns-shm image with two entries that say in_pagemaps. This is how CRIU 4.2.1 writes it: the contents are in
-# pagemap-shmem-*.img, nothing follows an entry. (A real dump of a program with two segments gave the same bytes.)
+# Input: an ipcns-shm image with two entries that say in_pagemaps. This is how CRIU 4.2.1 writes it: the contents are
+# in pagemap-shmem-*.img, nothing follows an entry. (A real dump of a program with two segments gave the same bytes.)
 # Guessed: `crit decode` prints two entries, and `crit encode` makes the same image of its output.
 # Instead: crit takes the bytes after the first entry for the segment's contents, so the second entry ends up in the
 # first one's `extra`, in base64. The exit code is 0. `crit info` counts two. `crit encode` refuses crit's own output
@@ -21,7 +21,8 @@ apt=(apt-get -qq -o Dir::Etc::SourceList="$dir/sources.list" -o Dir::Etc::Source
 "${apt[@]}" update
 "${apt[@]}" download python3-pycriu=4.1.1-1
 for package in *.deb; do dpkg-deb -x "$package" tree; done
-python3 -m pip install -q --root-user-action=ignore --disable-pip-version-check --no-compile --no-deps --target python protobuf==6.33.4
+python3 -m pip install -q --root-user-action=ignore --disable-pip-version-check --no-compile --no-deps \
+    --target python protobuf==6.33.4
 export PYTHONPATH=$dir/tree/usr/lib/python3/dist-packages:$dir/python
 
 python3 - <<'PY'
@@ -55,5 +56,8 @@ entries: 1 of size [4096]
 its extra is the rest of the image: True
 {"magic":"IPCNS_SHM","count":2}
 TypeError'
-[ "$got" = "$seen" ] || { printf 'CHANGED: crit 4.1.1 on two shared memory entries:\n%s\n' "$got"; exit 1; }
+if [ "$got" != "$seen" ]; then
+    printf 'CHANGED: crit 4.1.1 on two shared memory entries:\n%s\n' "$got"
+    exit 1
+fi
 echo 'same as seen: crit 4.1.1 decodes one of two shared memory entries, and cannot encode what it decoded'

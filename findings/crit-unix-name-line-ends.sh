@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # CRIT 4.1.1 (Debian trixie; 4.2.1 of forky does the same) with Python 3.11: a Unix socket's name comes back changed.
 #
-# Input: unixsk images whose socket has an abstract name with both kinds of line end in it: NUL, a, CR LF, b, LF, c; and
-# the same with LF first. The kernel takes any bytes in an abstract name, and programs put binary ids there.
-# Guessed: a name is bytes, crit writes it as quoted-printable, which holds any bytes, so encode(decode(image)) is image.
-# Instead: Python's quoted-printable codec takes line ends for text: all of them become of the kind that comes first. The
-# image that `crit encode` writes is one byte longer, or shorter, than the one that `crit decode` read; no error.
-# Why it matters: a checkpoint that was edited with crit (which is what it is for) restores a socket under a name that its
-# peers do not know.
+# Input: unixsk images whose socket has an abstract name with both kinds of line end in it: NUL, a, CR LF, b, LF, c;
+# and the same with LF first. The kernel takes any bytes in an abstract name, and programs put binary ids there.
+# Guessed: a name is bytes, crit writes it as quoted-printable, which holds any bytes, so encode(decode(image)) is
+# image.
+# Instead: Python's quoted-printable codec takes line ends for text: all of them become of the kind that comes first.
+# The image that `crit encode` writes is one byte longer, or shorter, than the one that `crit decode` read; no error.
+# Why it matters: a checkpoint that was edited with crit (which is what it is for) restores a socket under a name that
+# its peers do not know.
 set -euo pipefail
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
@@ -21,7 +22,8 @@ apt=(apt-get -qq -o Dir::Etc::SourceList="$dir/sources.list" -o Dir::Etc::Source
 "${apt[@]}" update
 "${apt[@]}" download python3-pycriu=4.1.1-1
 for package in *.deb; do dpkg-deb -x "$package" tree; done
-python3 -m pip install -q --root-user-action=ignore --disable-pip-version-check --no-compile --no-deps --target python protobuf==6.33.4
+python3 -m pip install -q --root-user-action=ignore --disable-pip-version-check --no-compile --no-deps \
+    --target python protobuf==6.33.4
 export PYTHONPATH=$dir/tree/usr/lib/python3/dist-packages:$dir/python
 
 got=$(python3 - <<'PY'
@@ -49,5 +51,8 @@ PY
 seen="b'\\x00ab' -> b'\\x00ab' 0
 b'\\x00a\\r\\nb\\nc' -> b'\\x00a\\r\\nb\\r\\nc' 1
 b'\\x00a\\nb\\r\\nc' -> b'\\x00a\\nb\\nc' -1"
-[ "$got" = "$seen" ] || { printf 'CHANGED: names through crit 4.1.1:\n%s\n' "$got"; exit 1; }
+if [ "$got" != "$seen" ]; then
+    printf 'CHANGED: names through crit 4.1.1:\n%s\n' "$got"
+    exit 1
+fi
 echo 'same as seen: crit 4.1.1 changes the line ends in the name of a Unix socket'

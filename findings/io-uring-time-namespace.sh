@@ -6,10 +6,10 @@
 # monotonic clock is 100 seconds behind.
 # Guessed: both wait for one second at both places: time_namespaces(7) says that the offset affects what measures
 # against these clocks, and names clock_nanosleep, POSIX timers and timerfd among it.
-# Instead: inside the namespace io_uring's timeout ends at once; clock_nanosleep waits for its second. (With a clock that
-# is 100 seconds ahead it would end after 101 seconds.)
-# Why it matters: time namespaces are how a restored container keeps its monotonic clock. An event loop on io_uring spins
-# or stands still in there, though it does everything right.
+# Instead: inside the namespace io_uring's timeout ends at once; clock_nanosleep waits for its second. (With a clock
+# that is 100 seconds ahead it would end after 101 seconds.)
+# Why it matters: time namespaces are how a restored container keeps its monotonic clock. An event loop on io_uring
+# spins or stands still in there, though it does everything right.
 set -euo pipefail
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
@@ -43,7 +43,8 @@ static void wait_twice(const char *place) {
     printf("%s: clock_nanosleep %s", place, since(start));
     struct io_uring_params ring = {0};
     int file = syscall(SYS_io_uring_setup, 4, &ring);
-    char *queue = mmap(0, ring.sq_off.array + 4 * ring.sq_entries, PROT_READ | PROT_WRITE, MAP_SHARED, file, IORING_OFF_SQ_RING);
+    char *queue = mmap(0, ring.sq_off.array + 4 * ring.sq_entries, PROT_READ | PROT_WRITE, MAP_SHARED, file,
+                       IORING_OFF_SQ_RING);
     struct io_uring_sqe *entry = mmap(0, sizeof *entry, PROT_READ | PROT_WRITE, MAP_SHARED, file, IORING_OFF_SQES);
     start = now();
     struct __kernel_timespec moment = {start.tv_sec + 1, start.tv_nsec};
@@ -77,5 +78,8 @@ gcc -o "$dir/ask" "$dir/ask.c"
 got=$("$dir/ask")
 seen='host: clock_nanosleep in time, io_uring in time
 namespace: clock_nanosleep in time, io_uring at once'
-[ "$got" = "$seen" ] || { printf 'CHANGED: absolute timeouts on %s:\n%s\n' "$(uname -r)" "$got"; exit 1; }
+if [ "$got" != "$seen" ]; then
+    printf 'CHANGED: absolute timeouts on %s:\n%s\n' "$(uname -r)" "$got"
+    exit 1
+fi
 echo 'same as seen: io_uring takes an absolute timeout for host time inside a time namespace'

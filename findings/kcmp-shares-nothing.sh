@@ -63,5 +63,8 @@ got=$(unshare -i "$dir/ask")
 seen='0 used SEM_UNDO: semaphore undo equal, files not equal, I/O context equal
 1 used SEM_UNDO: semaphore undo not equal, files not equal
 2 used SEM_UNDO: semaphore undo not equal, files not equal'
-[ "$got" = "$seen" ] || { printf 'CHANGED: kcmp on %s:\n%s\n' "$(uname -r)" "$got"; exit 1; }
+if [ "$got" != "$seen" ]; then
+    printf 'CHANGED: kcmp on %s:\n%s\n' "$(uname -r)" "$got"
+    exit 1
+fi
 echo 'same as seen: kcmp calls two processes equal that have no I/O context and no semaphore undo list at all'

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# oci-image-tool 1.0.0~rc1 and umoci 0.4.7 (Debian trixie; oci-image-tool and umoci 0.6.0 of forky do the same): unpacking leaves
-# FIFOs out.
+# oci-image-tool 1.0.0~rc1 and umoci 0.4.7 (Debian trixie; oci-image-tool and umoci 0.6.0 of forky do the same):
+# unpacking leaves FIFOs out.
 #
-# Input: an image made by umoci whose only layer has a file, a hard link to it and a FIFO; `oci-image-tool validate` says
-# that it is valid.
+# Input: an image made by umoci whose only layer has a file, a hard link to it and a FIFO; `oci-image-tool validate`
+# says that it is valid.
 # Guessed: `oci-image-tool unpack` makes all three (the layer format of the OCI image specification has FIFOs, and the
 # caller is root), or fails.
 # Instead: file and link are there, the FIFO is not; no warning, exit code 0. `umoci unpack` makes all three.
-# Why it matters: a rootfs that was unpacked by this tool is not the image's, and a program that opens its FIFO finds out
-# first.
+# Why it matters: a rootfs that was unpacked by this tool is not the image's, and a program that opens its FIFO finds
+# out first.
 set -euo pipefail
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
@@ -47,5 +47,8 @@ umoci/rootfs: file f 2
 umoci/rootfs: link f 2
 tool: file f 2
 tool: link f 2'
-[ "$got" = "$seen" ] || { printf 'CHANGED: a layer with a FIFO:\n%s\n' "$got"; exit 1; }
+if [ "$got" != "$seen" ]; then
+    printf 'CHANGED: a layer with a FIFO:\n%s\n' "$got"
+    exit 1
+fi
 echo 'same as seen: oci-image-tool unpacks a layer without its FIFO and says nothing'

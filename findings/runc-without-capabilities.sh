@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# runc 1.1.5 (Debian 12) and runc 1.3.6 (Debian forky): a config without `capabilities` means none to the one, all to the other.
+# runc 1.1.5 (Debian 12) and runc 1.3.6 (Debian forky): a config without `capabilities` means none to the one, all to
+# the other.
 #
 # Input: a config.json whose process has no `capabilities` object, user 0.
-# Guessed: the field is optional in the OCI runtime specification, and a newer runc of the same major version goes on doing
-# what the older one did: a process without capabilities.
-# Instead: 1.1.5 starts the process with empty sets, 1.3.6 with all capabilities that runc itself has (effective, permitted
-# and bounding). No warning from either. crun 1.8.1 and 1.28 give none.
-# Why it matters: the same bundle runs with all rights or with none, depending on the runtime's version. Who wants none
-# should write empty lists.
+# Guessed: the field is optional in the OCI runtime specification, and a newer runc of the same major version goes on
+# doing what the older one did: a process without capabilities.
+# Instead: 1.1.5 starts the process with empty sets, 1.3.6 with all capabilities that runc itself has (effective,
+# permitted and bounding). No warning from either. crun 1.8.1 and 1.28 give none.
+# Why it matters: the same bundle runs with all rights or with none, depending on the runtime's version. Who wants
+# none should write empty lists.
 set -euo pipefail
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
@@ -36,8 +37,12 @@ python3 - >bundle/config.json <<'PY'
 import json, sys
 json.dump({
     "ociVersion": "1.0.2", "root": {"path": "rootfs"},
-    "process": {"args": ["/bin/busybox", "grep", "-E", "Cap(Prm|Eff|Bnd)", "/proc/self/status"], "cwd": "/", "user": {"uid": 0, "gid": 0}},
-    "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}, {"destination": "/dev", "type": "tmpfs", "source": "none"}],
+    "process": {"args": ["/bin/busybox", "grep", "-E", "Cap(Prm|Eff|Bnd)", "/proc/self/status"], "cwd": "/",
+                "user": {"uid": 0, "gid": 0}},
+    "mounts": [
+        {"destination": "/proc", "type": "proc", "source": "proc"},
+        {"destination": "/dev", "type": "tmpfs", "source": "none"},
+    ],
     "linux": {"namespaces": [{"type": kind} for kind in ("pid", "ipc", "uts", "mount", "network")]},
 }, sys.stdout)
 PY
@@ -51,7 +56,11 @@ mount --rbind bundle new/root/bundle
 for name in proc sys dev; do mount --rbind /$name new/root/$name; done
 tell() {
     while read -r set mask; do
-        case $mask in 0000000000000000) echo "$1 $set none" ;; "$own") echo "$1 $set all that runc has" ;; *) echo "$1 $set $mask" ;; esac
+        case $mask in
+            0000000000000000) mask=none ;;
+            "$own") mask="all that runc has" ;;
+        esac
+        echo "$1 $set $mask"
     done
 }
 own=$(sed -n 's/^CapPrm:\t//p' /proc/self/status)
@@ -65,5 +74,8 @@ seen='1.1.5 CapPrm: none
 1.3.6 CapPrm: all that runc has
 1.3.6 CapEff: all that runc has
 1.3.6 CapBnd: all that runc has'
-[ "$got" = "$seen" ] || { printf 'CHANGED: a process without capabilities in its config:\n%s\n' "$got"; exit 1; }
+if [ "$got" != "$seen" ]; then
+    printf 'CHANGED: a process without capabilities in its config:\n%s\n' "$got"
+    exit 1
+fi
 echo 'same as seen: without "capabilities" in the config runc 1.1.5 gives none, runc 1.3.6 all'

@@ -1,18 +1,25 @@
 #!/usr/bin/env bash
-# Linux 6.18 against ptrace(2) of man-pages 6.03 (Debian 12): the order of a task's seccomp filters is the other way round.
+# Linux 6.18 against ptrace(2) of man-pages 6.03 (Debian 12): the order of a task's seccomp filters is the other way
+# round.
 #
 # Input: a child installs a filter of one instruction, then one of two; the parent reads them with
 # PTRACE_SECCOMP_GET_FILTER.
 # Guessed, with the man page: the most recently installed filter has the index 0, so index 0 has two instructions.
 # Instead: index 0 is the oldest filter; the last one installed has the highest index.
-# Why it matters: filters must be put back oldest first. A dump that trusts the page puts them back in reverse, and the
-# filters' own order decides which one's SECCOMP_RET_DATA counts when two of them answer with the same action.
+# Why it matters: filters must be put back oldest first. A dump that trusts the page puts them back in reverse, and
+# the filters' own order decides which one's SECCOMP_RET_DATA counts when two of them answer with the same action.
 set -euo pipefail
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 cd "$dir"
 
-apt-get -qq -o APT::Sandbox::User=root download manpages-dev=6.03-2
+mirror=$(apt-get indextargets --format '$(REPO_URI)' | grep '/debian/$' | head -n 1)
+mkdir -p lists/partial cache/archives/partial
+echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror bookworm main" >sources.list
+apt=(apt-get -qq -o Dir::Etc::SourceList="$dir/sources.list" -o Dir::Etc::SourceParts=/dev/null
+    -o Dir::State::Lists="$dir/lists" -o Dir::Cache="$dir/cache" -o APT::Sandbox::User=root)
+"${apt[@]}" update
+"${apt[@]}" download manpages-dev=6.03-2
 dpkg-deb -x manpages-dev_*.deb pages
 cat >ask.c <<'C'
 #define _GNU_SOURCE
@@ -28,7 +35,8 @@ cat >ask.c <<'C'
 int main(void) {
     pid_t child = fork();
     if (child == 0) {
-        struct sock_filter code[] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+        struct sock_filter code[] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),
+                                     BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
         struct sock_fprog first = {1, code + 1}, second = {2, code};
         ptrace(PTRACE_TRACEME, 0, 0, 0);
         prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
@@ -53,5 +61,8 @@ got=$(
 seen='most recently installed filter has the index 0
 index 0: 1 instructions
 index 1: 2 instructions'
-[ "$got" = "$seen" ] || { printf 'CHANGED: seccomp filters on %s:\n%s\n' "$(uname -r)" "$got"; exit 1; }
+if [ "$got" != "$seen" ]; then
+    printf 'CHANGED: seccomp filters on %s:\n%s\n' "$(uname -r)" "$got"
+    exit 1
+fi
 echo 'same as seen: PTRACE_SECCOMP_GET_FILTER counts from the oldest filter, ptrace(2) says from the newest'

@@ -2,11 +2,11 @@
 # Linux 6.18: a file made with O_TMPFILE is a regular file whose open flags say O_DIRECTORY, for ever.
 #
 # Input: open(dir, O_TMPFILE|O_RDWR), then linkat to give it a name.
-# Guessed: flags that only tell how to make the file are dropped from F_GETFL and fdinfo, as O_CREAT, O_EXCL and O_TRUNC
-# are; what is left is O_RDWR (and O_LARGEFILE).
-# Instead: O_DIRECTORY and the bit of its own that O_TMPFILE has stay set, also when the file has a name. To open the file
-# by that name, or by /proc/self/fd, with the flags that F_GETFL gave is ENOTDIR, and so it is when only the bit of its
-# own is taken away: O_DIRECTORY has to go too.
+# Guessed: flags that only tell how to make the file are dropped from F_GETFL and fdinfo, as O_CREAT, O_EXCL and
+# O_TRUNC are; what is left is O_RDWR (and O_LARGEFILE).
+# Instead: O_DIRECTORY and the bit of its own that O_TMPFILE has stay set, also when the file has a name. To open the
+# file by that name, or by /proc/self/fd, with the flags that F_GETFL gave is ENOTDIR, and so it is when only the bit
+# of its own is taken away: O_DIRECTORY has to go too.
 # Why it matters: a restore that opens files anew with the flags it found must take both bits away.
 set -euo pipefail
 dir=$(mktemp -d)
@@ -35,7 +35,8 @@ int main(int count, char **names) {
     if (count != 2 || file < 0 || linkat(AT_FDCWD, link, AT_FDCWD, path, AT_SYMLINK_FOLLOW) || fstat(file, &status))
         return 1;
     int flags = fcntl(file, F_GETFL);
-    printf("regular: %d, O_DIRECTORY: %d, own bit: %d\n", S_ISREG(status.st_mode), !!(flags & O_DIRECTORY), !!(flags & own));
+    printf("regular: %d, O_DIRECTORY: %d, own bit: %d\n",
+           S_ISREG(status.st_mode), !!(flags & O_DIRECTORY), !!(flags & own));
     again("by name, same flags", path, flags);
     again("by link, same flags", link, flags);
     again("without the own bit", link, flags & ~own);
@@ -49,5 +50,8 @@ by name, same flags: ENOTDIR
 by link, same flags: ENOTDIR
 without the own bit: ENOTDIR
 without both: opened'
-[ "$got" = "$seen" ] || { printf 'CHANGED: O_TMPFILE on %s:\n%s\n' "$(uname -r)" "$got"; exit 1; }
+if [ "$got" != "$seen" ]; then
+    printf 'CHANGED: O_TMPFILE on %s:\n%s\n' "$(uname -r)" "$got"
+    exit 1
+fi
 echo 'same as seen: F_GETFL keeps O_DIRECTORY for a regular file that O_TMPFILE made'
