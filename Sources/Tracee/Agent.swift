@@ -43,6 +43,8 @@ public enum Agent {
     public static let runEntry = 0x1e
     /// Where in a command buffer the word is that other threads wait on.
     static let parkingWord = 32
+    /// Where a task stands when a call of its table has been made.
+    static let behindSystemCall = 0x40
     /// A `syscall` instruction that the tracer may point a task at.
     public static let systemCallInstruction = 0x3e
 }

@@ -39,45 +39,52 @@ public final class AgentSession {
             cave,
             Bootstrap.bytes(
                 registers: leader.registers, mask: leader.signalMask, areaSize: size, address: listener.address))
-        try leader.run(from: cave) { _ in }
-        let (connection, waiting) = try Self.meet(leader, listener, cave)
+        let (connection, waiting): (CInt, user_regs_struct)
+        do throws(TraceeError) { (connection, waiting) = try Self.meet(leader, listener, cave) } catch {
+            try? leader.settle()
+            try? memory.force(cave, [UInt8](repeating: 0, count: Bootstrap.size))
+            throw error
+        }
         socket = connection
         remoteSocket = CInt(truncatingIfNeeded: UInt64(waiting.r13))
         area = InjectedArea(
-            base: RemoteAddress(UInt64(waiting.r12)), lanes: threads.count, extendedStateSize: state)
+            base: RemoteAddress(UInt64(waiting.rax)), lanes: threads.count, extendedStateSize: state)
         do throws(TraceeError) { try serve() } catch {
             try? leave()
             throw error
         }
     }
 
-    /// Waits until the bootstrap has everything and stands in its read.
+    /// Takes the thread through the bootstrap, call by call, up to where it has its memory.
     private static func meet(
         _ leader: TracedThread, _ listener: AgentListener, _ cave: RemoteAddress
     ) throws(TraceeError) -> (connection: CInt, registers: user_regs_struct) {
-        let connection: CInt
-        do throws(SystemError) {
-            // A thread that job control had stopped stops once more, to say so.
-            connection = try listener.accept(from: leader.tid) { leader.resumeIfStopped() }
-        } catch {
-            // It has failed and gone on by itself: what it holds now is its own again.
-            try leader.stop()
-            try leader.metAgain()
-            throw .failed(error)
-        }
-        for _ in 0..<1000 {
-            try leader.stop()
-            let registers = try leader.ptrace.registers()
-            if UInt64(registers.rip) == (cave + Bootstrap.waiting).raw, registers.restartingCall == Int(SYS_read) {
-                return (connection, registers)
+        var connection: CInt?
+        func make(_ call: String) throws(TraceeError) -> user_regs_struct {
+            while true {
+                let registers = try leader.makeCall { () throws(TraceeError) in
+                    // Others that call at the listener keep the task waiting until they are turned away.
+                    if connection == nil { connection = try listener.take(from: leader.tid) }
+                }
+                let result = Int64(bitPattern: UInt64(registers.rax))
+                if registers.restartingCall != nil { continue }
+                guard (-4095..<0).contains(result) else { return registers }
+                throw .refused(leader.tid, call: call, errno: Errno(rawValue: CInt(-result)))
             }
-            guard (cave.raw..<(cave + Bootstrap.size).raw).contains(UInt64(registers.rip)) else { break }
-            try leader.ptrace.resume()
-            usleep(10)
         }
-        close(connection)
-        try leader.metAgain()
-        throw .unexpected(leader.tid, "gets no memory for the agent")
+        try leader.point(at: cave)
+        try leader.ptrace.setSignalMask(UInt64.max)
+        let socket = try make("socket for the agent").rax
+        do throws(TraceeError) {
+            _ = try make("connect to the engine")
+            if connection == nil { connection = try listener.take(from: leader.tid) }
+            guard let connection else { throw .unexpected(leader.tid, "is not among those that called") }
+            return (connection, try make("mmap for the agent"))
+        } catch {
+            if let connection { close(connection) }
+            try? leader.makeCalls(1, from: cave + Bootstrap.closing) { $0.r13 = socket }
+            throw error
+        }
     }
 
     /// Writes agent and frame into the new memory, and lets the agent wait for commands.
@@ -135,11 +142,11 @@ public final class AgentSession {
             registers.rbp = UInt64(whole.calls.count)
         }
         busyThreads.insert(index)
-        var looks = 0
+        let end = Deadline.patience
         while try memory.value(sign, as: UInt64.self) == 0 {
-            looks += 1
-            guard looks < 100_000 else { throw .unexpected(thread.tid, "does not answer") }
+            guard !end.hasPassed else { throw .unexpected(thread.tid, "does not answer") }
             usleep(2)
+            try thread.keepGoing()
         }
         return try results(of: program, in: thread.tid)
     }
@@ -159,7 +166,14 @@ public final class AgentSession {
 
     /// Waits for the agent's answer; a task that was killed meanwhile closes its end.
     private func awaitReply() throws(TraceeError) {
+        let end = Deadline.patience
         var reply = [UInt64](repeating: 0, count: 2)
+        while true {
+            var poll = pollfd(fd: socket, events: Int16(POLLIN), revents: 0)
+            if clinux_poll(&poll, 1, 1) > 0 { break }
+            guard !end.hasPassed else { throw .unexpected(leader.tid, "does not answer") }
+            try leader.keepGoing()
+        }
         let count: Int
         do throws(SystemError) {
             count = try system("receive from the agent in task \(leader.tid)") {

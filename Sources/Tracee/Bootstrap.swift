@@ -3,14 +3,14 @@ import LinuxSystem
 /// How a task gets its first memory and its socket: without a moment in which the engine's death could harm it.
 ///
 /// The code lies where the task can run it before anything is mapped: in the unused end of its copy of the vdso. It
-/// needs no memory to write to, and whatever fails, it puts signal mask and registers back by itself and goes on where
+/// needs no memory to write to, and when the engine dies, it puts signal mask and registers back by itself and goes on where
 /// the task was (an interrupted system call is made again, as the kernel would).
 ///
 /// ```
 /// 00           r13 = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC); goto restore if it fails
 /// 1a           connect(r13, address); mmap(size); goto closing if one fails
-/// 63           r12 = the memory
-/// 66           read(r13, r12, 16): here the engine takes over; at the end of the engine it returns
+/// 63           r12 = the memory: the engine, which stands behind each call, takes over here
+/// 66           read(r13, r12, 16): where there is no engine any more it returns
 /// 75 leaving:  munmap(r12, size)
 /// 86 closing:  close(r13)
 /// 90 restore:  rt_sigprocmask(SIG_SETMASK, mask); all registers, flags, stack pointer; jump to where the task was
@@ -18,9 +18,8 @@ import LinuxSystem
 /// ```
 enum Bootstrap {
     static let size = 504
-    /// Behind the `syscall` instruction of its read.
-    static let waiting = 0x75
     static let leaving = 0x75
+    static let closing = 0x86
     /// What no other code begins with.
     static var mark: ArraySlice<UInt8> { code[..<64] }
     private static let code: [UInt8] = [
@@ -71,7 +70,7 @@ public final class AgentListener {
     /// Listens in the caller's network namespace, which must be the tasks'.
     public init() throws(SystemError) {
         let socket = OwnedDescriptor(
-            CInt(try systemCall("make socket for agents", Int(SYS_socket), Int(AF_UNIX), 5 | Int(O_CLOEXEC), 0)))
+            CInt(try systemCall("make socket for agents", Int(SYS_socket), Int(AF_UNIX), 5 | Int(O_CLOEXEC | O_NONBLOCK), 0)))
         var bytes = [UInt8](repeating: 0, count: 32)
         bytes[0] = UInt8(AF_UNIX)
         var length: UInt32 = 32
@@ -95,21 +94,19 @@ public final class AgentListener {
         self.socket = socket
     }
 
-    /// The connection that `task` makes; any other is turned away, for the name is no secret: who shares the network
-    /// namespace, and does not stand still, can come as often as it likes.
-    ///
-    /// - Parameter nudge: called while nobody comes; tells whether the task is still there to come.
-    func accept(from task: pid_t, nudge: () -> Bool) throws(SystemError) -> CInt {
-        let end = Self.seconds() + 5
-        while true {
-            guard Self.seconds() < end else { throw SystemError(.timedOut, "wait for the agent in task \(task)") }
-            var poll = pollfd(fd: socket.raw, events: Int16(POLLIN), revents: 0)
-            if try system("wait for the agent", { clinux_poll(&poll, 1, 2) }) == 0 {
-                guard nudge() else { throw SystemError(.noSuchProcess, "wait for the agent in task \(task)") }
-                continue
+    /// The connection that `task` has made, nil if there is none; any other is turned away, for the name is no secret: who
+    /// shares the network namespace, and does not stand still, can come as often as it likes.
+    func take(from task: pid_t) throws(TraceeError) -> CInt? {
+        // Enough for all that can wait before the task, and no work without end.
+        for _ in 0..<64 {
+            let connection: CInt
+            do throws(SystemError) {
+                connection = CInt(
+                    try systemCall("accept the agent", Int(SYS_accept4), Int(socket.raw), 0, 0, Int(O_CLOEXEC)))
+            } catch {
+                if error.errno == .resourceTemporarilyUnavailable || error.errno == .connectionAbort { return nil }
+                throw .failed(error)
             }
-            let connection = CInt(
-                try systemCall("accept the agent", Int(SYS_accept4), Int(socket.raw), 0, 0, Int(O_CLOEXEC)))
             // struct ucred: pid, uid, gid.
             var peer = SIMD3<Int32>(0, 0, 0)
             var length = socklen_t(12)
@@ -117,11 +114,6 @@ public final class AgentListener {
             if known && peer[0] == task { return connection }
             close(connection)
         }
-    }
-
-    private static func seconds() -> Double {
-        var now = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &now)
-        return Double(now.tv_sec) + Double(now.tv_nsec) / 1e9
+        return nil
     }
 }

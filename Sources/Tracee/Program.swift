@@ -2,9 +2,9 @@ import LinuxSystem
 
 /// A batch of system calls for the agent, as a value: it can be printed, compared, and run.
 ///
-/// Calls and their data are laid out for one ``Space`` in the tracee. A call's result lands in the first word of its
+/// Calls and their data are laid out for one ``Space`` in the tracee. A call's result lands in the last word of its
 /// own entry, or, with ``pass(_:to:argument:)``, in an argument of a later one, so that data flows from call to call
-/// without leaving the task.
+/// without leaving the task. Until then something lies there that no call returns: what was not made is no success.
 public struct Program: Sendable, CustomStringConvertible {
     /// The part of the tracee's injected area that a program may use.
     public struct Space: Sendable {
@@ -49,7 +49,7 @@ public struct Program: Sendable, CustomStringConvertible {
 
     /// Whether `more` calls with `bytes` of data still fit.
     public func fits(calls more: Int, bytes: Int = 0) -> Bool {
-        calls.count + more < space.callLimit && data.count + bytes + 64 < space.dataLimit
+        calls.count + more + Self.ends <= space.callLimit && data.count + bytes + 64 < space.dataLimit
     }
 
     /// Adds a system call.
@@ -103,9 +103,33 @@ public struct Program: Sendable, CustomStringConvertible {
         for (index, call) in calls.enumerated() {
             words.append(UInt64(bitPattern: Int64(call.number)))
             for slot in 0..<6 { words.append(slot < call.arguments.count ? call.arguments[slot] : 0) }
-            words.append((call.resultAt ?? space.table + index * Self.entrySize).raw)
+            words.append((call.resultAt ?? ownResult(index)).raw)
+        }
+        for call in calls {
+            if let word = word(of: call.resultAt) { words[word] = Self.notMade }
         }
         return words
+    }
+
+    /// Neither a number that the kernel returns (it would be an error, or an address of its own) nor a valid argument.
+    private static let notMade: UInt64 = 0x8000_0000_0000_0000
+
+    /// The word of an entry that the agent has read when it writes the result there: the result's own address.
+    private func ownResult(_ index: Int) -> RemoteAddress { space.table + (index * Self.entrySize + 56) }
+
+    /// Where in the table a call's result lies.
+    private func resultWord(_ index: Int) -> Int? { word(of: calls[index].resultAt ?? ownResult(index)) }
+
+    /// What lies there until the call is made.
+    private func preset(_ index: Int) -> UInt64 {
+        calls[index].resultAt == nil ? ownResult(index).raw : Self.notMade
+    }
+
+    /// Which word of the table lies at an address.
+    private func word(of address: RemoteAddress?) -> Int? {
+        guard let address, address.raw >= space.table.raw else { return nil }
+        let word = Int(truncatingIfNeeded: address.raw - space.table.raw) / 8
+        return word < calls.count * 8 ? word : nil
     }
 
     public var description: String {
@@ -121,18 +145,20 @@ public struct Program: Sendable, CustomStringConvertible {
         let task: pid_t
         var bytes: [UInt8] = []
 
-        /// A call's result: −errno on failure. Valid for calls whose result was not passed on.
+        /// A call's result: −errno on failure. Where it was passed on to somewhere outside of the table, 0.
         public subscript(_ call: Reference) -> Int {
-            let index = call.index
-            guard let place = program.calls[index].resultAt else { return Int(truncatingIfNeeded: words[index * 8]) }
-            let offset = Int(truncatingIfNeeded: place.raw &- program.space.table.raw) / 8
-            return offset >= 0 && offset < words.count ? Int(truncatingIfNeeded: words[offset]) : 0
+            guard let word = program.resultWord(call.index) else { return 0 }
+            return Int(truncatingIfNeeded: words[word])
         }
 
         /// Throws the first failure that its call does not tolerate.
         public func check() throws(TraceeError) {
             for (index, call) in program.calls.enumerated() {
-                let result = self[Reference(index: index)]
+                guard let word = program.resultWord(index) else { continue }
+                guard words[word] != program.preset(index) else {
+                    throw .unexpected(task, "\(call.name): was not made")
+                }
+                let result = Int(truncatingIfNeeded: words[word])
                 guard result < 0, result >= -4095, let tolerated = call.tolerated else {
                     if let expected = call.expected, result != expected {
                         throw .unexpected(task, "\(call.name): returned \(result) instead of \(expected)")

@@ -31,6 +31,20 @@ public struct Ptrace: Sendable {
     }
     public func detach(signal: CInt = 0) throws(TraceeError) { try stopped("detach", 17, 0, UInt(signal)) }
 
+    /// Replaces the options that the task was seized with, while it stands.
+    public func setOptions(_ options: Options) throws(TraceeError) {
+        try stopped("set options", 0x4200, 0, UInt(options.rawValue))
+    }
+
+    /// The signal that the task is about to be given.
+    public func signalInformation() throws(TraceeError) -> SignalInformation {
+        var information = siginfo_t()
+        try withAddress(&information) { address throws(TraceeError) in
+            try stopped("signal information", 0x4202, 0, address)
+        }
+        return SignalInformation(withUnsafeBytes(of: information) { Array($0) })
+    }
+
     public func eventMessage() throws(TraceeError) -> UInt {
         var message: UInt = 0
         try withAddress(&message) { address throws(TraceeError) in
@@ -93,8 +107,8 @@ public struct Ptrace: Sendable {
     }
 
     /// Pending signals, oldest first: the thread's own, or those of the whole process. Linux 3.10.
-    public func pendingSignals(shared: Bool) throws(TraceeError) -> [[UInt8]] {
-        var found: [[UInt8]] = []
+    public func pendingSignals(shared: Bool) throws(TraceeError) -> [SignalInformation] {
+        var found: [SignalInformation] = []
         let size = MemoryLayout<siginfo_t>.size
         while true {
             var query = clinux_ptrace_peeksiginfo_args(off: UInt64(found.count), flags: shared ? 1 : 0, nr: 32)
@@ -110,7 +124,9 @@ public struct Ptrace: Sendable {
                 } catch { failure = error }
             }
             if let failure { throw failure }
-            for index in 0..<count { found.append(Array(buffer[index * size..<(index + 1) * size])) }
+            for index in 0..<count {
+                found.append(SignalInformation(Array(buffer[index * size..<(index + 1) * size])))
+            }
             if count < 32 { return found }
         }
     }

@@ -2,6 +2,10 @@ import LinuxSystem
 
 /// A task under construction: traced from birth, without a life of its own, driven program by program until it takes up
 /// the registers of the task it replaces. It dies with the engine (PTRACE_O_EXITKILL).
+///
+/// A program's end is a SIGSTOP that the stub sends to itself. Others may come: of a timer that was armed, of a neighbour
+/// in the pid namespace. So the end counts only where it can be the program's own: at the last calls of its table, and
+/// with the sender and si_code that no one else can give a signal. Any other is held back until the release.
 public final class Stub {
     public let ptrace: Ptrace
     /// The task's id as the engine sees it.
@@ -12,6 +16,10 @@ public final class Stub {
     /// The process's id as the engine sees it; its memory is reached by this.
     public let hostProcess: pid_t
     private var template: user_regs_struct
+    /// Whether somebody wants the process stopped.
+    public private(set) var isToStop = false
+    /// While stubs are programmed, the slowest calls read pages from a disk.
+    private static var patience: Deadline { Deadline(seconds: 300) }
 
     public static let options: Ptrace.Options = [
         .distinguishSystemCalls, .traceFork, .traceVfork, .traceClone, .exitKill, .suspendSeccomp,
@@ -32,7 +40,7 @@ public final class Stub {
         let ptrace = Ptrace(pid)
         do throws(SystemError) { try ptrace.seize(options) } catch { throw .failed(error) }
         try ptrace.interrupt()
-        _ = try ptrace.waitUntilInterrupted()
+        guard try ptrace.waitUntilInterrupted() != nil else { throw .unexpected(pid, "does not stop") }
         // Not SIGTRAP's or any handler's business: nothing may run in here but programs.
         try ptrace.setSignalMask(UInt64.max)
         return Stub(ptrace, process: process, thread: process, hostProcess: pid, template: try ptrace.registers())
@@ -57,7 +65,8 @@ public final class Stub {
             try ptrace.resumeToSystemCall()
             var stop = try ptrace.wait()
             while stop != .systemCall {
-                guard case .signal = stop else { throw .unexpected(tid, "\(stop) in an injected call") }
+                guard case .signal(let signal) = stop else { throw .unexpected(tid, "\(stop) in an injected call") }
+                try hold(signal)
                 try ptrace.resumeToSystemCall()
                 stop = try ptrace.wait()
             }
@@ -78,16 +87,16 @@ public final class Stub {
             return Outcome(results: Program.Results(program: program, words: [], task: tid), born: [])
         }
         try begin(program, agent: agent)
-        return try finish(program)
+        return try finish(program, agent: agent)
     }
 
-    /// Starts a program; ``finish(_:)`` waits for it. Several stubs may run at the same time.
+    /// Starts a program; ``finish(_:agent:)`` waits for it. Several stubs may run at the same time.
     public func begin(_ program: Program, agent: RemoteAddress) throws(TraceeError) {
-        var program = program
-        program.stopAtEnd(process: process, thread: thread)
+        var table = program
+        table.stopAtEnd(process: process, thread: thread)
         let memory = TaskMemory(hostProcess)
         var failure: TraceeError?
-        program.table.withUnsafeBytes { raw in
+        table.table.withUnsafeBytes { raw in
             do throws(TraceeError) { try memory.write(program.space.table, raw) } catch { failure = error }
         }
         if let failure { throw failure }
@@ -96,33 +105,67 @@ public final class Stub {
         registers.orig_rax = UInt64.max
         registers.rip = (agent + Agent.runEntry).raw
         registers.rbx = program.space.table.raw
-        registers.rbp = UInt64(program.calls.count)
+        registers.rbp = UInt64(table.calls.count)
         try ptrace.setRegisters(registers)
         try ptrace.resume()
     }
 
-    public func finish(_ program: Program) throws(TraceeError) -> Outcome {
+    public func finish(_ program: Program, agent: RemoteAddress) throws(TraceeError) -> Outcome {
         var born: [pid_t] = []
+        let end = Self.patience
         loop: while true {
-            let stop = try ptrace.wait()
-            switch stop {
+            switch try ptrace.wait(until: end) {
             case .cloned:
                 let child = pid_t(truncatingIfNeeded: try ptrace.eventMessage())
-                _ = try Ptrace(child).waitUntilInterrupted()
+                guard try Ptrace(child).waitUntilInterrupted() != nil else {
+                    throw .unexpected(child, "does not stop at its birth")
+                }
                 born.append(child)
-                try ptrace.resume()
-            case .signal(SIGSTOP): break loop
-            case .signal(SIGCHLD): try ptrace.resume()
-            case .signal(let signal): throw .unexpected(tid, "signal \(signal) while it is being restored")
-            case .systemCall, .interrupted, .groupStop, .event: try ptrace.resume()
+            case .signal(SIGSTOP) where try isEnd(of: program, agent: agent): break loop
+            case .signal(let signal): try hold(signal)
+            case .systemCall, .interrupted, .groupStop, .event: break
             case .exited(let status): throw .unexpected(tid, "exited with \(status) while it is being restored")
             case .killed(let signal):
                 throw .unexpected(tid, "was killed by signal \(signal) while it is being restored")
             }
+            try ptrace.resume()
         }
         let results = try TaskMemory(hostProcess).results(of: program, in: tid)
         try results.check()
         return Outcome(results: results, born: born)
+    }
+
+    /// Whether the stub stands behind one of the calls that end a program, and has sent the signal itself: who did not may
+    /// not give a signal that number of a process together with SI_TKILL.
+    private func isEnd(of program: Program, agent: RemoteAddress) throws(TraceeError) -> Bool {
+        let registers = try ptrace.registers()
+        let signal = try ptrace.signalInformation()
+        return registers.rip == (agent + Agent.behindSystemCall).raw
+            && (1...UInt64(Program.ends)).contains(UInt64(registers.rbp))
+            && registers.rbx
+                == (program.space.table
+                    + (program.calls.count + Program.ends - Int(registers.rbp)) * Program.entrySize).raw
+            && signal.code == SignalInformation.ofThread && signal.sender == process
+    }
+
+    /// Keeps a signal that is not the program's own from the stub.
+    private func hold(_ signal: CInt) throws(TraceeError) {
+        switch signal {
+        case SIGSTOP:
+            // As story 4 of ``TracedThread``.
+            let isOutside = try ptrace.signalInformation().isOutside
+            if process != 1 || isOutside { isToStop = true }
+        case SIGCHLD: break
+        default: throw .unexpected(tid, "signal \(signal) while it is being restored")
+        }
+    }
+
+    /// Lets the task live by itself.
+    public func release() throws(TraceeError) {
+        let isFirst = process == 1 && thread == 1
+        let stops = isFirst ? try ptrace.pendingSignals(shared: true) + ptrace.pendingSignals(shared: false) : []
+        try ptrace.detach()
+        if !isToStop, stops.contains(where: { $0.signal == SIGSTOP && !$0.isOutside }) { FirstProcess.wake(tid) }
     }
 
     /// Takes charge of a process that this stub cloned.
@@ -137,9 +180,14 @@ public final class Stub {
 }
 
 extension Program {
+    /// More than one, since the kernel drops a SIGSTOP of the stub's while one of somebody else's waits.
+    static let ends = 4
+
     /// Ends the program with a stop that no mask and no handler can hinder, for the tracer to see.
     mutating func stopAtEnd(process: pid_t, thread: pid_t) {
-        call("tgkill", Int(SYS_tgkill), [UInt64(process), UInt64(thread), UInt64(SIGSTOP)])
+        for _ in 0..<Self.ends {
+            call("tgkill", Int(SYS_tgkill), [UInt64(process), UInt64(thread), UInt64(SIGSTOP)])
+        }
     }
 }
 
@@ -148,8 +196,9 @@ extension Stub {
     public func end(_ program: Program, signal: CInt, agent: RemoteAddress) throws(TraceeError) {
         if signal != 0 { try ptrace.setSignalMask(0) }
         try begin(program, agent: agent)
+        let end = Deadline.patience
         while true {
-            switch try ptrace.wait() {
+            switch try ptrace.wait(until: end) {
             case .exited, .killed: return
             case .signal(let delivered) where delivered == signal: try ptrace.resume(signal: signal)
             case .signal(let fault) where [SIGSEGV, SIGBUS, SIGILL].contains(fault):

@@ -9,8 +9,12 @@ import LinuxSystem
 /// 2. It slept in sigsuspend(2), and the signal arrives while the engine works. All signals are blocked meanwhile; with
 ///    mask and registers put back the kernel delivers the signal and the call returns EINTR, as it must.
 /// 3. It was stopped by SIGSTOP. It stays seized without losing the stop, which takes hold again at the detach.
-/// 4. SIGSTOP arrives while the engine works. Nobody can block it: it is held back and sent again before the detach.
+/// 4. SIGSTOP arrives while the engine works. Nobody can block it: it is held back, and sent again before the detach unless
+///    SIGCONT came after it. (The kernel drops each of the two when the other one comes, but knows only what it has.)
+///    The first process of a pid namespace gets none from inside it, unless it is traced when one comes: those are dropped.
 /// 5. It stood in a restartable sequence (rseq). Any excursion aborts it, so it goes on at the abort handler.
+/// 6. It has seccomp filters, which do not let the agent work. They are suspended from the first injected instruction to
+///    the last, and for none of its own.
 public final class TracedThread {
     public let tid: pid_t
     public let ptrace: Ptrace
@@ -22,11 +26,18 @@ public final class TracedThread {
     public private(set) lazy var extendedState: Result<[UInt8], TraceeError> = Result { () throws(TraceeError) in
         try ptrace.extendedState()
     }
+    /// Whether it belongs to the first process of its pid namespace.
+    private let isFirst: Bool
+    /// The last job-control signal that came while the engine worked.
     private var heldBack: CInt?
+    private var hasDropped = false
     private var isDisturbed = false
+    /// With what a container's task is seized, and runs its own code.
+    public static let options: Ptrace.Options = [.distinguishSystemCalls, .traceFork, .traceVfork, .traceClone]
 
     /// Takes over a thread that ``Ptrace/waitUntilInterrupted()`` has brought to its stop.
-    public init(stopped ptrace: Ptrace, by stop: Stop) throws(TraceeError) {
+    public init(stopped ptrace: Ptrace, by stop: Stop, isFirst: Bool = false) throws(TraceeError) {
+        self.isFirst = isFirst
         tid = ptrace.task
         self.ptrace = ptrace
         if case .groupStop(let signal) = stop { stoppedBy = signal } else { stoppedBy = nil }
@@ -75,15 +86,31 @@ public final class TracedThread {
         try ptrace.resume()
     }
 
-    private func point(
-        at instruction: RemoteAddress, _ change: (inout user_regs_struct) -> Void
+    /// Makes the thread stand before injected code.
+    func point(
+        at instruction: RemoteAddress, _ change: (inout user_regs_struct) -> Void = { _ in }
     ) throws(TraceeError) {
         var injected = registers
         injected.rip = instruction.raw
         injected.orig_rax = UInt64.max
         change(&injected)
         isDisturbed = true
+        try ptrace.setOptions(Self.options.union(.suspendSeccomp))
         try ptrace.setRegisters(injected)
+    }
+
+    /// Lets injected code make its next system call, and stands behind it.
+    ///
+    /// - Returns: the registers there.
+    func makeCall(
+        meanwhile: () throws(TraceeError) -> Void = {}
+    ) throws(TraceeError) -> user_regs_struct {
+        let end = Deadline.patience
+        for _ in 0..<2 {
+            repeat { try ptrace.resumeToSystemCall() } while try !met(
+                ptrace.wait(until: end, meanwhile: meanwhile), end: { $0 == .systemCall })
+        }
+        return try ptrace.registers()
     }
 
     /// Lets injected code make `count` system calls, and stands behind the last of them.
@@ -91,53 +118,19 @@ public final class TracedThread {
         _ count: Int, from instruction: RemoteAddress, _ change: (inout user_regs_struct) -> Void
     ) throws(TraceeError) {
         try point(at: instruction, change)
-        for _ in 0..<(2 * count) { try untilSystemCallStop() }
+        for _ in 0..<count { _ = try makeCall() }
     }
 
-    private func untilSystemCallStop() throws(TraceeError) {
-        while true {
-            try ptrace.resumeToSystemCall()
-            switch try ptrace.wait() {
-            case .systemCall: return
-            case .signal(let signal): heldBack = signal
-            case .interrupted, .groupStop, .cloned, .event: continue
-            case .exited, .killed: throw .gone(tid)
-            }
+    /// Lets a thread that runs injected code go on from whatever has stopped it meanwhile.
+    func keepGoing() throws(TraceeError) {
+        while let stop = try ptrace.news() {
+            _ = try met(stop) { _ in false }
+            try ptrace.resume()
         }
-    }
-
-    /// Lets a thread go on that has come to another stop of job control.
-    ///
-    /// - Returns: whether it lives.
-    func resumeIfStopped() -> Bool {
-        var status: CInt = 0
-        guard waitpid(tid, &status, 0x4000_0000 | WNOHANG) == tid else { return true }
-        switch Stop(status: status) {
-        case .exited, .killed: return false
-        default: return (try? ptrace.resume()) != nil
-        }
-    }
-
-    /// What the thread holds now, after its code has put everything back by itself and gone on.
-    func metAgain() throws(TraceeError) {
-        registers = try ptrace.registers()
-        isDisturbed = false
     }
 
     /// Stops a thread that runs agent code.
-    public func stop() throws(TraceeError) {
-        try ptrace.interrupt()
-        while true {
-            switch try ptrace.wait() {
-            case .interrupted, .groupStop: return
-            case .signal(let signal):
-                heldBack = signal
-                try ptrace.resume()
-            case .systemCall, .cloned, .event: try ptrace.resume()
-            case .exited, .killed: throw .gone(tid)
-            }
-        }
-    }
+    public func stop() throws(TraceeError) { try interrupt() }
 
     /// Puts registers and mask back, from any ptrace stop. The thread still stands, but now as it stood at first.
     public func settle() throws(TraceeError) {
@@ -145,26 +138,95 @@ public final class TracedThread {
         try ptrace.setSignalMask(signalMask)
         // With these it goes on well by itself; only where signals are looked at the kernel takes the real ones.
         try ptrace.setRegisters(registers.rewound(restartBlock: .restart))
+        try ptrace.setOptions(Self.options)
+        try interrupt(andResume: true)
+        try ptrace.setRegisters(registers)
+        isDisturbed = false
+    }
+
+    /// Any other stop takes a pending interrupt with it.
+    private func interrupt(andResume: Bool = false) throws(TraceeError) {
+        let end = Deadline.patience
         try ptrace.interrupt()
-        try ptrace.resume()
-        while true {
-            switch try ptrace.wait() {
-            case .interrupted, .groupStop:
-                try ptrace.setRegisters(registers)
-                isDisturbed = false
-                return
-            case .signal(let signal):
-                heldBack = signal
-                try ptrace.resume()
-            case .systemCall, .cloned, .event: try ptrace.resume()
-            case .exited, .killed: throw .gone(tid)
-            }
+        if andResume { try ptrace.resume() }
+        while try !met(
+            ptrace.wait(until: end),
+            end: {
+                switch $0 {
+                case .interrupted, .groupStop: true
+                default: false
+                }
+            })
+        {
+            try ptrace.interrupt()
+            try ptrace.resume()
         }
+    }
+
+    /// Takes note of a stop.
+    ///
+    /// - Returns: whether it is the awaited one.
+    private func met(_ stop: Stop, end isEnd: (Stop) -> Bool) throws(TraceeError) -> Bool {
+        switch stop {
+        case .exited, .killed: throw .gone(tid)
+        case .signal(SIGSTOP) where try isIgnored(): hasDropped = true
+        case .signal(let signal): heldBack = signal
+        case .interrupted, .groupStop, .systemCall, .cloned, .event: break
+        }
+        return isEnd(stop)
+    }
+
+    /// Whether the stop that the thread is about to be given is one that its process ignores.
+    private func isIgnored() throws(TraceeError) -> Bool {
+        let isOutside = try ptrace.signalInformation().isOutside
+        return isFirst && !isOutside
+    }
+
+    /// The signal that will stop the thread's process once it goes on; nil for none. Only where it stands settled.
+    ///
+    /// - Parameter pending: the signals that wait for the process and its threads.
+    public func stopSignal(pending: [SignalInformation]) -> CInt? {
+        // The kernel has dropped a stop that came before it.
+        if pending.contains(where: { $0.signal == SIGCONT }) { return nil }
+        if pending.contains(where: isStop) || heldBack == SIGSTOP { return SIGSTOP }
+        return heldBack == SIGCONT ? nil : stoppedBy
+    }
+
+    /// Whether this process is stopped by it.
+    private func isStop(_ information: SignalInformation) -> Bool {
+        information.signal == SIGSTOP && (!isFirst || information.isOutside)
     }
 
     /// Lets a settled thread go on by itself.
     public func detach() throws(TraceeError) {
-        if let heldBack { kill(tid, heldBack) }
+        let pending =
+            heldBack == nil && !isFirst
+            ? [] : try ptrace.pendingSignals(shared: true) + ptrace.pendingSignals(shared: false)
+        if let heldBack, heldBack != SIGSTOP || !pending.contains(where: { $0.signal == SIGCONT }) {
+            kill(tid, heldBack)
+        } else if isFirst, pending.contains(where: { $0.signal == SIGSTOP && !$0.isOutside }) {
+            hasDropped = true
+        }
         try ptrace.detach()
+        if hasDropped, heldBack == nil, stoppedBy == nil { FirstProcess.wake(tid) }
+    }
+}
+
+/// The first process of a pid namespace, which ignores the stops that come from inside; but not such as came while it was
+/// traced and have not been delivered when it goes on.
+enum FirstProcess {
+    /// Lets it go on if one has stopped it, or is about to. A SIGCONT takes back both.
+    static func wake(_ process: pid_t) {
+        for _ in 0..<20 {
+            guard let status = try? readText("/proc/\(process)/status") else { return }
+            let lines = status.split(separator: "\n")
+            let isStopped = lines.contains { $0.hasPrefix("State:\tT") }
+            let waits = lines.contains { line in
+                guard line.hasPrefix("SigPnd:\t") || line.hasPrefix("ShdPnd:\t") else { return false }
+                return UInt64(line.dropFirst(8), radix: 16).map { $0 & (1 << UInt64(SIGSTOP - 1)) != 0 } ?? false
+            }
+            if isStopped || waits { kill(process, SIGCONT) }
+            usleep(50)
+        }
     }
 }

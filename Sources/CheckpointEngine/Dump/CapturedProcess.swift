@@ -24,6 +24,13 @@ final class CapturedProcess: CustomStringConvertible {
         name = commandName(hostPid)
     }
 
+    /// The signal by which job control will have the process stopped once it goes on; nil if it will run.
+    ///
+    /// - Parameter pending: all signals that wait for it or one of its threads.
+    func stopSignal(pending: [SignalInformation]) -> CInt? {
+        threads.lazy.compactMap { $0.stopSignal(pending: pending) }.first
+    }
+
     var isZombie: Bool { status.isZombie }
 
     /// As messages name it.

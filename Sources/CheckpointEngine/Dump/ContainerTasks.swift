@@ -10,9 +10,7 @@ import Tracee
 final class ContainerTasks {
     private(set) var processes: [CapturedProcess] = []
     private var seized: Set<pid_t> = []
-    private static let options: Ptrace.Options = [
-        .distinguishSystemCalls, .traceFork, .traceVfork, .traceClone, .suspendSeccomp,
-    ]
+    private let news = StopNews()
 
     init(of request: CheckpointRequest) throws {
         refreeze = request.isPaused ? request.refreeze : {}
@@ -29,10 +27,14 @@ final class ContainerTasks {
     private func stop(_ request: CheckpointRequest) throws {
         var isThawed = false
         let strangers = Stranger.Patience()
+        let end = Deadline(seconds: 20)
         repeat {
+            guard !end.hasPassed else {
+                throw CheckpointError(
+                    "its \(processes.count) processes make new ones faster than they can be stopped; try again, or pause it")
+            }
             sawChange = !isThawed
-            processes = []
-            try visit(request.firstProcess, parent: nil, isThawed: isThawed)
+            try look(request.firstProcess, isThawed: isThawed)
             if !isThawed {
                 // All tasks known so far are interrupted.
                 if request.isPaused { try request.thaw() }
@@ -54,25 +56,28 @@ final class ContainerTasks {
     private var waiting: [pid_t] = []
     private var stops: [pid_t: Stop] = [:]
 
-    private func visit(_ pid: pid_t, parent: CapturedProcess?, isThawed: Bool) throws {
-        let process: CapturedProcess
-        do { process = try CapturedProcess(hostPid: pid, parent: parent) } catch let error as SystemError {
-            // It ended between two looks; its parent has already been told.
-            if parent != nil, error.errno == .noSuchFileOrDirectory || error.errno == .noSuchProcess { return }
-            throw error
-        }
-        processes.append(process)
-        guard !process.isZombie else { return }
-        let threads = try directoryEntries("/proc/\(pid)/task").compactMap { pid_t($0) }
-        for task in threads where !seized.contains(task) { try seize(task, of: process, isThawed: isThawed) }
-        for task in threads {
-            for child in children(of: task) { try visit(child, parent: process, isThawed: isThawed) }
+    /// Goes through the tree, parents first, and seizes what is new in it.
+    private func look(_ first: pid_t, isThawed: Bool) throws {
+        processes = []
+        var next: [(pid: pid_t, parent: CapturedProcess?)] = [(first, nil)]
+        while let (pid, parent) = next.popLast() {
+            let process: CapturedProcess
+            do { process = try CapturedProcess(hostPid: pid, parent: parent) } catch let error as SystemError {
+                // It ended between two looks; its parent has already been told.
+                if parent != nil, error.errno == .noSuchFileOrDirectory || error.errno == .noSuchProcess { continue }
+                throw error
+            }
+            processes.append(process)
+            guard !process.isZombie else { continue }
+            let threads = try directoryEntries("/proc/\(pid)/task").compactMap { pid_t($0) }
+            for task in threads where !seized.contains(task) { try seize(task, of: process, isThawed: isThawed) }
+            next += threads.flatMap { children(of: $0) }.reversed().map { ($0, process) }
         }
     }
 
     private func seize(_ task: pid_t, of process: CapturedProcess, isThawed: Bool) throws {
         do {
-            try Ptrace(task).seize(Self.options)
+            try Ptrace(task).seize(TracedThread.options)
             try Ptrace(task).interrupt()
         } catch let error as SystemError where error.errno == .notPermitted {
             guard let status = try? ProcessStatus(task), !status.isZombie else {
@@ -98,14 +103,14 @@ final class ContainerTasks {
     private func awaitStop(_ task: pid_t) throws {
         guard stops[task] == nil else { return }
         do {
-            stops[task] = try Ptrace(task).waitUntilInterrupted(milliseconds: 5)
+            stops[task] = try Ptrace(task).waitUntilInterrupted(until: Deadline(milliseconds: 5))
             if stops[task] != nil { return }
             let children = try letVforkEnd(of: task)
-            let end = microseconds() + 10_000_000
-            while stops[task] == nil, microseconds() < end {
+            let end = Deadline.patience
+            while stops[task] == nil, !end.hasPassed {
                 // What a child meets on its way, a signal or a child of its own, it gets.
-                for child in children { _ = try? Ptrace(child).waitUntilInterrupted(milliseconds: 1) }
-                stops[task] = try Ptrace(task).waitUntilInterrupted(milliseconds: 5)
+                for child in children { try? passOn(child) }
+                stops[task] = try Ptrace(task).waitUntilInterrupted(until: Deadline(milliseconds: 1))
             }
             guard stops[task] != nil else {
                 let place = (try? readText("/proc/\(task)/wchan")) ?? "?"
@@ -137,6 +142,14 @@ final class ContainerTasks {
         }
     }
 
+    private func passOn(_ child: pid_t) throws {
+        while let stop = try Ptrace(child).news() {
+            if case .signal(let signal) = stop { try Ptrace(child).resume(signal: signal) } else {
+                try Ptrace(child).resume()
+            }
+        }
+    }
+
     private func children(of task: pid_t) -> [pid_t] {
         let text = (try? readText("/proc/\(task)/task/\(task)/children")) ?? ""
         return text.split(separator: " ").compactMap { pid_t($0) }
@@ -151,7 +164,7 @@ final class ContainerTasks {
                 throw CheckpointError(
                     "\(process): thread \(status.innerPid) has ended while others of its process live")
             }
-            process.threads.append(try TracedThread(stopped: Ptrace(task), by: stop))
+            process.threads.append(try TracedThread(stopped: Ptrace(task), by: stop, isFirst: process.pid == 1))
             process.innerThreads.append(status.innerPid)
         }
     }
@@ -179,7 +192,7 @@ final class ContainerTasks {
     func kill() {
         for process in processes where !process.isZombie { LinuxSystem.kill(process.hostPid, SIGKILL) }
         // In whatever order they die: the first process of a pid namespace ends only after all the others are buried.
-        while waitpid(-1, nil, 0x4000_0000) > 0 || Errno.current == .interrupted {}
+        Ptrace.buryAll()
         processes = []
         seized = []
     }

@@ -42,12 +42,12 @@ struct ProcessCapture {
         let attributes = ProcessAttributes.ask(in: &program)
         let actionQuestion = SignalActions.ask(in: &program)
         let intervalQuestion = IntervalTimer.ask(in: &program)
-        let timerQuestion = try PosixTimer.ask(process, in: &program)
         let isFirst = process === dump.first
         let clockQuestion = isFirst ? Clocks.ask(in: &program) : nil
         let interProcess = isFirst ? InterProcess.ask(in: &program) : nil
         let results = try session.run(program)
         try results.check()
+        let timers = try PosixTimer.capture(process, session)
         func state(
             _ question: ThreadState.Question, _ results: Program.Results, _ thread: TracedThread
         ) throws -> (entry: ThreadCoreEntry, tidAddress: UInt64) {
@@ -74,18 +74,22 @@ struct ProcessCapture {
         mm.vmas = mappings
         try dump.images.add(.mm, process.pid, entries: [mm])
 
-        var task = try taskEntry(state: process.threads[0].stoppedBy == nil ? 1 : 3)
+        let leader = process.threads[0]
+        let waiting = try leader.ptrace.pendingSignals(shared: true)
+        let own = try process.threads.map { try $0.ptrace.pendingSignals(shared: false) }
+        let stopSignal = process.stopSignal(pending: waiting + own.flatMap { $0 })
+        var task = try taskEntry(state: stopSignal == nil ? 1 : 3)
         try ProcessAttributes.capture(attributes, results, process, into: &task)
-        task.blkSigset = process.threads[0].signalMask
+        task.blkSigset = leader.signalMask
         task.timers = try IntervalTimer.entries(intervalQuestion, results)
-        task.timers.posix = try PosixTimer.entries(timerQuestion, results)
+        task.timers.posix = timers
         task.rlimits = try ResourceLimits.capture(process.hostPid)
-        task.signalsS = try PendingSignals.capture(process.threads[0].ptrace, shared: true)
+        task.signalsS = PendingSignals.entry(waiting)
         task.sigactions = try SignalActions.entries(actionQuestion, results)
-        if let signal = process.threads[0].stoppedBy { task.stopSigno = UInt32(signal) }
+        if let stopSignal { task.stopSigno = UInt32(stopSignal) }
         for (index, thread) in process.threads.enumerated() {
             let (entry, tidAddress) = answers[index]
-            var core = try coreEntry(thread, entry, tidAddress: tidAddress, shared: task)
+            var core = try coreEntry(thread, entry, tidAddress: tidAddress, signals: own[index], shared: task)
             if index == 0 {
                 core.tc = task
                 core.ids = ids
@@ -96,7 +100,8 @@ struct ProcessCapture {
     }
 
     private func coreEntry(
-        _ thread: TracedThread, _ state: ThreadCoreEntry, tidAddress: UInt64, shared: TaskCoreEntry
+        _ thread: TracedThread, _ state: ThreadCoreEntry, tidAddress: UInt64, signals: [SignalInformation],
+        shared: TaskCoreEntry
     ) throws -> CoreEntry {
         guard !thread.ptrace.hasSyscallUserDispatch() else {
             throw CheckpointError(
@@ -104,7 +109,7 @@ struct ProcessCapture {
                     + "this cannot be checkpointed yet")
         }
         var state = state
-        state.signalsP = try PendingSignals.capture(thread.ptrace, shared: false)
+        state.signalsP = PendingSignals.entry(signals)
         let status = try ProcessStatus(thread.tid, path: "/proc/\(process.hostPid)/task/\(thread.tid)")
         if let newest = try Seccomp.capture(thread, mode: status.seccompMode, into: dump) {
             state.seccompMode = .filter

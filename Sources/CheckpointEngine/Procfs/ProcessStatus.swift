@@ -46,6 +46,8 @@ struct ProcessStatus {
     var noNewPrivileges: Bool { fields["NoNewPrivs"] == "1" }
     /// 0 none, 1 strict, 2 filter
     var seccompMode: Int { Int(number("Seccomp", 0)) }
+    /// How many filters, each of which must allow a call. Linux 5.9.
+    var seccompFilters: Int? { fields["Seccomp_filters"].flatMap { Int($0) } }
     func capabilities(_ set: String) -> UInt64 { UInt64(fields["Cap" + set[...]] ?? "", radix: 16) ?? 0 }
 
     private func list(_ name: Substring) -> [UInt32] {

@@ -79,4 +79,31 @@ enum Credentials {
     static func recreateNoNewPrivileges(_ entry: CredsEntry, in program: inout Program) {
         if entry.noNewPrivs != 0 { program.call("prctl PR_SET_NO_NEW_PRIVS", Int(SYS_prctl), [38, 1, 0, 0, 0]) }
     }
+
+    /// What the kernel tells of a thread that was to get these, against them: nil if it is just that.
+    ///
+    /// - Parameter available: the engine's own bounding set. No thread gets what is not in there.
+    static func difference(
+        _ status: ProcessStatus, from entry: CredsEntry, in userNamespace: UserNamespace, available: UInt64
+    ) throws -> String? {
+        let users = try [entry.uid, entry.euid, entry.suid, entry.fsuid].map { try userNamespace.outside(user: $0) }
+        if status.users != users { return "user ids \(status.users) instead of \(users)" }
+        let groups = try [entry.gid, entry.egid, entry.sgid, entry.fsgid].map { try userNamespace.outside(group: $0) }
+        if status.groups != groups { return "group ids \(status.groups) instead of \(groups)" }
+        let more = try entry.groups.map { try userNamespace.outside(group: $0) }.sorted()
+        if status.supplementaryGroups.sorted() != more {
+            return "supplementary groups \(status.supplementaryGroups) instead of \(more)"
+        }
+        let sets = [
+            ("Inh", entry.capInh), ("Prm", entry.capPrm), ("Eff", entry.capEff), ("Bnd", entry.capBnd),
+            ("Amb", entry.capAmb),
+        ]
+        for (name, words) in sets {
+            let (has, wanted) = (status.capabilities(name), set(words))
+            guard has & ~wanted != 0 || wanted & ~has & available != 0 else { continue }
+            return "Cap\(name) \(String(has, radix: 16)) instead of \(String(wanted, radix: 16))"
+        }
+        let isBound = entry.noNewPrivs != 0
+        return status.noNewPrivileges == isBound ? nil : "no_new_privs \(!isBound) instead of \(isBound)"
+    }
 }

@@ -29,8 +29,10 @@ enum IntervalTimer {
         }
     }
 
+    /// After all else, as ``PosixTimer/arm(_:in:)``.
+    ///
     /// One that has just run out, with its signal still pending, has an interval and nothing left: the next round begins.
-    static func recreate(_ timers: TaskTimersEntry, in program: inout Program) {
+    static func arm(_ timers: TaskTimersEntry, in program: inout Program) {
         for (which, timer) in [timers.real, timers.virt, timers.prof].enumerated() {
             let isOut = timer.vsec == 0 && timer.vusec == 0
             let left = isOut ? (timer.isec, timer.iusec) : (timer.vsec, timer.vusec)

@@ -4,10 +4,12 @@ import Tracee
 
 /// Signals that were sent and not yet delivered, with what came along (siginfo).
 enum PendingSignals {
-    static func capture(_ ptrace: Ptrace, shared: Bool) throws -> SignalQueueEntry {
-        let pending = try ptrace.pendingSignals(shared: shared)
-        return SignalQueueEntry.with {
-            $0.signals = pending.map { information in SiginfoEntry.with { $0.siginfo = .init(information) } }
+    /// Without SIGSTOP, which no process has waiting for long: it stops, as its image's state says.
+    static func entry(_ pending: [SignalInformation]) -> SignalQueueEntry {
+        SignalQueueEntry.with {
+            $0.signals = pending.filter { $0.signal != SIGSTOP }.map { information in
+                SiginfoEntry.with { $0.siginfo = .init(information.bytes) }
+            }
         }
     }
 
@@ -23,7 +25,8 @@ enum PendingSignals {
     ) throws {
         for (entry, signal) in zip(queue.signals, numbers(queue)) {
             let size = MemoryLayout<siginfo_t>.size
-            guard entry.siginfo.count == size, (1...64).contains(signal) else {
+            // Those that nothing blocks never wait, and would stop or end the process under construction.
+            guard entry.siginfo.count == size, (1...64).contains(signal), signal != SIGKILL, signal != SIGSTOP else {
                 throw CheckpointError("a pending signal \(signal) with \(entry.siginfo.count) bytes of information")
             }
             let address = program.place(Array(entry.siginfo))

@@ -4,15 +4,35 @@ import Tracee
 
 /// timer_create(2), with the very ids that the program knows.
 enum PosixTimer {
-    struct Question {
-        var entries: [PosixTimerEntry] = []
-        var places: [RemoteAddress] = []
-        var overruns: [Program.Reference] = []
+    static func capture(_ process: CapturedProcess, _ session: AgentSession) throws -> [PosixTimerEntry] {
+        try ProgramRunner.portions(try list(process)).flatMap { timers in
+            var program = Program(session.area.main)
+            let questions = timers.map { timer in
+                let place = program.reserve(32)
+                program.call("timer_gettime", Int(SYS_timer_gettime), [UInt64(timer.itID), place.raw])
+                let overrun = program.call("timer_getoverrun", Int(SYS_timer_getoverrun), [UInt64(timer.itID)])
+                return (place: place, overrun: overrun)
+            }
+            let results = try session.run(program)
+            try results.check()
+            return try zip(timers, questions).map { timer, question in
+                guard let setting = results.value(question.place, as: SIMD4<UInt64>.self) else {
+                    throw CheckpointError("timer \(timer.itID): the agent's answer is too short")
+                }
+                var timer = timer
+                timer.overrun = UInt32(clamping: results[question.overrun])
+                timer.isec = setting[0]
+                timer.insec = setting[1]
+                timer.vsec = setting[2]
+                timer.vnsec = setting[3]
+                return timer
+            }
+        }
     }
 
     /// /proc/PID/timers lists them: `ID: 0`, `signal: 14/0000…`, `notify: signal/tid.77`, `ClockID: 1`.
-    static func ask(_ process: CapturedProcess, in program: inout Program) throws -> Question {
-        var question = Question()
+    private static func list(_ process: CapturedProcess) throws -> [PosixTimerEntry] {
+        var entries: [PosixTimerEntry] = []
         var current = PosixTimerEntry()
         let text = try readText("/proc/\(process.hostPid)/timers")
         for line in text.split(separator: "\n") {
@@ -29,18 +49,11 @@ enum PosixTimer {
             case "notify": try notification(String(value), of: process, into: &current)
             case "ClockID":
                 current.clockID = UInt32(bitPattern: Int32(value) ?? 0)
-                question.entries.append(current)
+                entries.append(current)
             default: break
             }
         }
-        for entry in question.entries {
-            let place = program.reserve(32)
-            question.places.append(place)
-            program.call("timer_gettime", Int(SYS_timer_gettime), [UInt64(entry.itID), place.raw])
-            question.overruns.append(
-                program.call("timer_getoverrun", Int(SYS_timer_getoverrun), [UInt64(entry.itID)]))
-        }
-        return question
+        return entries
     }
 
     private static func notification(
@@ -60,21 +73,6 @@ enum PosixTimer {
         }
     }
 
-    static func entries(_ question: Question, _ results: Program.Results) throws -> [PosixTimerEntry] {
-        var entries = question.entries
-        for index in entries.indices {
-            guard let setting = results.value(question.places[index], as: SIMD4<UInt64>.self) else {
-                throw CheckpointError("no timer")
-            }
-            entries[index].overrun = UInt32(clamping: results[question.overruns[index]])
-            entries[index].isec = setting[0]
-            entries[index].insec = setting[1]
-            entries[index].vsec = setting[2]
-            entries[index].vnsec = setting[3]
-        }
-        return entries
-    }
-
     /// PR_TIMER_CREATE_RESTORE_IDS, Linux 6.15, takes the id that the caller asks for.
     static func recreate(_ timers: [PosixTimerEntry], in program: inout Program) {
         guard !timers.isEmpty else { return }
@@ -92,6 +90,13 @@ enum PosixTimer {
             let id = program.place(value: timer.itID)
             program.call(
                 "timer_create \(timer.itID)", Int(SYS_timer_create), [UInt64(timer.clockID), sigevent.raw, id.raw])
+        }
+        program.call("prctl PR_TIMER_CREATE_RESTORE_IDS", Int(SYS_prctl), [77, 0, 0, 0, 0])
+    }
+
+    /// Lets them run: last of all, since what they do may be a signal to the process.
+    static func arm(_ timers: [PosixTimerEntry], in program: inout Program) {
+        for timer in timers {
             let isOut = timer.vsec == 0 && timer.vnsec == 0
             let left = isOut ? (timer.isec, timer.insec) : (timer.vsec, timer.vnsec)
             guard left != (0, 0) else { continue }
@@ -99,6 +104,5 @@ enum PosixTimer {
             program.call(
                 "timer_settime \(timer.itID)", Int(SYS_timer_settime), [UInt64(timer.itID), 0, setting.raw, 0])
         }
-        program.call("prctl PR_TIMER_CREATE_RESTORE_IDS", Int(SYS_prctl), [77, 0, 0, 0, 0])
     }
 }

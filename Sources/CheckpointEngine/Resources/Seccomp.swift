@@ -48,15 +48,25 @@ enum Seccomp {
         return chain.reversed()
     }
 
-    /// Installs the configuration's filter, then those of the program's own. The engine has filters suspended
-    /// (PTRACE_O_SUSPEND_SECCOMP), so they bind only from the release on.
-    static func recreate(_ filters: [SeccompFilter], configured: SeccompPolicy?, in program: inout Program) throws {
-        var rest = filters
-        if let configured {
-            install(configured.program, flags: configured.flags, in: &program)
-            if rest.first?.filter == .init(configured.program) { rest.removeFirst() }
+    /// What a restored thread gets, oldest first: the configuration's filter, then those of the program's own.
+    static func filters(of core: CoreEntry, in all: [SeccompFilter], configured: SeccompPolicy?) throws
+        -> [SeccompFilter]
+    {
+        let state = core.threadCore
+        let isFiltered = state.hasSeccompFilter && state.seccompMode == .filter
+        var filters = try chain(isFiltered ? state.seccompFilter : nil, in: all)
+        guard let configured else { return filters }
+        if filters.first?.filter == .init(configured.program) { filters.removeFirst() }
+        let first = SeccompFilter.with {
+            $0.filter = .init(configured.program)
+            $0.flags = UInt32(truncatingIfNeeded: configured.flags)
         }
-        for filter in rest { install(Array(filter.filter), flags: UInt64(filter.flags), in: &program) }
+        return [first] + filters
+    }
+
+    /// The engine has filters suspended (PTRACE_O_SUSPEND_SECCOMP), so they bind only from the release on.
+    static func recreate(_ filters: [SeccompFilter], in program: inout Program) {
+        for filter in filters { install(Array(filter.filter), flags: UInt64(filter.flags), in: &program) }
     }
 
     private static func install(_ filter: [UInt8], flags: UInt64, in program: inout Program) {

@@ -43,7 +43,6 @@ struct Dressing {
             try runner.add {
                 ProcessAttributes.recreate(plan.task, plan.mm, in: &$0)
                 try SignalActions.recreate(plan.task.sigactions, in: &$0)
-                if plan.task.hasTimers { IntervalTimer.recreate(plan.task.timers, in: &$0) }
                 if plan.task.hasRlimits { try ResourceLimits.recreate(plan.task.rlimits, in: &$0) }
                 PendingSignals.forgetChildren(in: &$0)
             }
@@ -51,13 +50,12 @@ struct Dressing {
                 try runner.add { PosixTimer.recreate(timers, in: &$0) }
             }
         }
-        let newest = state.hasSeccompFilter && state.seccompMode == .filter ? state.seccompFilter : nil
-        let filters = try Seccomp.chain(newest, in: images.seccompFilters)
+        let filters = try Seccomp.filters(
+            of: core, in: images.seccompFilters, configured: policy.seccomp)
         try runner.flush()
-        try runner.add { try Seccomp.recreate(filters, configured: policy.seccomp, in: &$0) }
-        var credentials = state.creds
+        try runner.add { Seccomp.recreate(filters, in: &$0) }
+        let credentials = policy.credentials(of: core)
         let profile = try AppArmorProfile.entered(by: credentials, images, policy)
-        if policy.noNewPrivileges { credentials.noNewPrivs = 1 }
         let task = "/proc/\(plan.stubs[0].tid)/task/\(plan.stubs[index].tid)"
         let status = try ProcessStatus(plan.stubs[index].tid, path: task)
         let bounding = status.capabilities("Bnd")
@@ -94,6 +92,16 @@ struct Dressing {
         return state
     }
 
+    /// Lets timers run, when nothing that they do can matter any more: the rights are gone, and were looked at.
+    func arm() throws {
+        var runner = ProgramRunner(plan.stubs[0], area)
+        if plan.task.hasTimers { try runner.add { IntervalTimer.arm(plan.task.timers, in: &$0) } }
+        for timers in ProgramRunner.portions(plan.task.timers.posix) {
+            try runner.add { PosixTimer.arm(timers, in: &$0) }
+        }
+        try runner.flush()
+    }
+
     /// Takes the agent out and puts the dumped registers in. After this only ``Stub``'s tracer holds the tasks.
     func release() throws {
         let leader = plan.stubs[0]
@@ -109,6 +117,6 @@ struct Dressing {
             let mask = core.threadCore.hasBlkSigset ? core.threadCore.blkSigset : plan.task.blkSigset
             try stub.ptrace.setSignalMask(mask)
         }
-        if plan.isStopped { LinuxSystem.kill(leader.hostProcess, SIGSTOP) }
+        if plan.isStopped || plan.stubs.contains(where: \.isToStop) { LinuxSystem.kill(leader.hostProcess, SIGSTOP) }
     }
 }

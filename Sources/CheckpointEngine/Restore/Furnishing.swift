@@ -139,17 +139,16 @@ struct Furnishing {
         }
         try runner.flush()
         let ours = try Pidfd(pid: stub.hostProcess).descriptor(1)
-        var start = 0
-        var messages = 0
-        while start < sent.count {
-            let end = min(start + 250, sent.count)
-            try sendMessage(ours.raw, [1], descriptors: Array(sent[start..<end]))
-            start = end
-            messages += 1
-        }
         try runner.add { $0.call("close", Int(SYS_close), [1]) }
-        for _ in 0..<messages { try receiveMessage(socket, &runner) }
         try runner.flush()
+        // No more at once than the socket has room for: nobody takes anything out while the engine sends.
+        for flight in stride(from: 0, to: sent.count, by: 250 * 32) {
+            for start in stride(from: flight, to: min(flight + 250 * 32, sent.count), by: 250) {
+                try sendMessage(ours.raw, [1], descriptors: Array(sent[start..<min(start + 250, sent.count)]))
+                try receiveMessage(socket, &runner)
+            }
+            try runner.flush()
+        }
         return socket
     }
 

@@ -63,4 +63,11 @@ package struct RestorePolicy: Sendable {
             }
         }
     }
+
+    /// What a thread gets: the image's, but not without the promise that the configuration makes.
+    func credentials(of core: CoreEntry) -> CredsEntry {
+        var credentials = core.threadCore.creds
+        if noNewPrivileges { credentials.noNewPrivs = 1 }
+        return credentials
+    }
 }

@@ -59,6 +59,9 @@ package struct Restore {
     package func prepare(in process: pid_t, streams: [CInt]) throws -> RestoreStatistics {
         var statistics = RestoreStatistics()
         let start = microseconds()
+        let news = StopNews()
+        defer { withExtendedLifetime(news) {} }
+        let confinement = try Confinement(of: process, images, policy)
         let workshop = try Workshop(
             images: images, first: process, streams: streams, hasTerminal: policy.hasTerminal)
         let userNamespace = workshop.userNamespace
@@ -102,9 +105,12 @@ package struct Restore {
                 try Dressing(plan: plan, images: images, policy: policy, area: area).run()
             }
         }
+        for plan in living { try about("\(plan)") { try confinement.verify(plan) } }
         for plan in living {
             try about("\(plan)") {
-                try Dressing(plan: plan, images: images, policy: policy, area: area).release()
+                let dressing = Dressing(plan: plan, images: images, policy: policy, area: area)
+                try dressing.arm()
+                try dressing.release()
             }
         }
         statistics.total = microseconds() - start
@@ -113,14 +119,14 @@ package struct Restore {
 
     /// Lets the restored tree run.
     package func release() throws {
-        for stub in first.all.filter({ !$0.isZombie }).flatMap(\.stubs) { try stub.ptrace.detach() }
+        for stub in first.all.filter({ !$0.isZombie }).flatMap(\.stubs) { try stub.release() }
     }
 
     /// Ends everything that ``prepare(in:streams:)`` has made, after a failure. The first process of a pid namespace is
     /// dead only when this tracer has buried all the others.
     package func abandon(_ process: pid_t) {
         kill(process, SIGKILL)
-        while waitpid(-1, nil, 0x4000_0000) > 0 || Errno.current == .interrupted {}
+        Ptrace.buryAll()
     }
 
     /// Puts the agent into the first process, where no dumped mapping will be, and everything else out of it.

@@ -48,18 +48,17 @@ struct Rehearsal {
         add {
             ProcessAttributes.recreate(plan.task, plan.mm, in: &$0)
             try SignalActions.recreate(plan.task.sigactions, in: &$0)
-            IntervalTimer.recreate(plan.task.timers, in: &$0)
             try ResourceLimits.recreate(plan.task.rlimits, in: &$0)
             PendingSignals.forgetChildren(in: &$0)
         }
         for timers in ProgramRunner.portions(plan.task.timers.posix) { add { PosixTimer.recreate(timers, in: &$0) } }
+        add { IntervalTimer.arm(plan.task.timers, in: &$0) }
+        for timers in ProgramRunner.portions(plan.task.timers.posix) { add { PosixTimer.arm(timers, in: &$0) } }
         // Filters and credentials come in a program that was empty before.
         var program = Program(area.main)
-        if let filters = try? Seccomp.chain(
-            state.hasSeccompFilter ? state.seccompFilter : nil, in: images.seccompFilters)
-        {
-            try? Seccomp.recreate(
-                filters, configured: SeccompPolicy(program: [0, 0, 0, 0, 0, 0, 0, 0], flags: 0), in: &program)
+        let configured = SeccompPolicy(program: [0, 0, 0, 0, 0, 0, 0, 0], flags: 0)
+        if let filters = try? Seccomp.filters(of: core, in: images.seccompFilters, configured: configured) {
+            Seccomp.recreate(filters, in: &program)
         }
         if !program.fits(calls: 600, bytes: 128 << 10) { program = Program(area.main) }
         Credentials.recreate(state.creds, bounding: .max, hasGroups: false, in: &program)

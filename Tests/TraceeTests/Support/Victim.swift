@@ -170,12 +170,14 @@ final class Victim {
 
 /// Seizes every thread of a process and brings it to its stop.
 func seizeAll(_ tasks: [pid_t]) throws -> [TracedThread] {
-    let options: Ptrace.Options = [.distinguishSystemCalls, .suspendSeccomp]
     for task in tasks {
-        try Ptrace(task).seize(options)
+        try Ptrace(task).seize(TracedThread.options)
         try Ptrace(task).interrupt()
     }
-    return try tasks.map { try TracedThread(stopped: Ptrace($0), by: Ptrace($0).waitUntilInterrupted()) }
+    return try tasks.map { task in
+        let stop = try Ptrace(task).waitUntilInterrupted()
+        return try TracedThread(stopped: Ptrace(task), by: #require(stop))
+    }
 }
 
 /// Puts the agent into a process, whose network namespace must be this one's.

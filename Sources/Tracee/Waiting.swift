@@ -1,0 +1,150 @@
+import LinuxSystem
+
+/// A moment after which nobody waits any longer. CLOCK_MONOTONIC.
+public struct Deadline: Sendable {
+    private let end: timespec
+
+    public init(seconds: Int) {
+        var now = Self.now()
+        now.tv_sec += seconds
+        end = now
+    }
+
+    public init(milliseconds: Int) {
+        var now = Self.now()
+        now.tv_nsec += milliseconds * 1_000_000
+        now.tv_sec += now.tv_nsec / 1_000_000_000
+        now.tv_nsec %= 1_000_000_000
+        end = now
+    }
+
+    /// For what takes a task microseconds, unless it cannot go on at all.
+    public static var patience: Deadline { Deadline(seconds: 10) }
+
+    public var hasPassed: Bool {
+        let now = Self.now()
+        return (now.tv_sec, now.tv_nsec) >= (end.tv_sec, end.tv_nsec)
+    }
+
+    private static func now() -> timespec {
+        var now = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &now)
+        return now
+    }
+}
+
+/// Keeps SIGCHLD, by which the kernel tells of every stop, for this thread to wait for. Without one, waits work too, in
+/// steps of a millisecond.
+public final class StopNews {
+    private var before = sigset_t()
+
+    public init() {
+        var news = Self.signals
+        pthread_sigmask(SIG_BLOCK, &news, &before)
+    }
+
+    deinit { pthread_sigmask(SIG_SETMASK, &before, nil) }
+
+    private static var signals: sigset_t {
+        var set = sigset_t()
+        sigemptyset(&set)
+        sigaddset(&set, SIGCHLD)
+        return set
+    }
+
+    /// Sleeps until something happens to any traced task, a millisecond at most.
+    static func wait() {
+        var set = signals
+        var step = timespec(tv_sec: 0, tv_nsec: 1_000_000)
+        _ = sigtimedwait(&set, nil, &step)
+    }
+}
+
+/// Every wait for a traced task watches the task, the clock, and what else its caller waits for; and the deaths of all
+/// others: when the container is killed, its first process ends only after this tracer has buried the rest.
+extension Ptrace {
+    /// The task's next stop if it has come already. waitpid(2) with __WALL.
+    public func news() throws(TraceeError) -> Stop? {
+        while true {
+            var status: CInt = 0
+            let result = waitpid(task, &status, Self.all | WNOHANG)
+            if result == task { return Stop(status: status) }
+            if result == 0 { return nil }
+            let error = Errno.current
+            if error == .interrupted { continue }
+            throw error == .noChildProcess ? .gone(task) : .failed(SystemError(error, "wait for task \(task)"))
+        }
+    }
+
+    /// Waits for the task's next stop.
+    ///
+    /// - Parameter meanwhile: called again and again while there is none.
+    public func wait(
+        until end: Deadline = .patience, meanwhile: () throws(TraceeError) -> Void = {}
+    ) throws(TraceeError) -> Stop {
+        while true {
+            if let stop = try news() { return stop }
+            guard !end.hasPassed else { throw .unexpected(task, "does not stop: it is in \(whereabouts)") }
+            Self.buryOthers(than: task)
+            try meanwhile()
+            StopNews.wait()
+        }
+    }
+
+    /// Brings a task to a stop of ``Stop/interrupted`` or ``Stop/groupStop(_:)`` that was told to come to one
+    /// (``interrupt()``, or birth under the tracer).
+    ///
+    /// A signal that is delivered on the way is delivered: its frame is built before the task stops. Any other stop on
+    /// the way takes the interrupt with it, so that it is made again.
+    ///
+    /// - Returns: nil for a task that does not stop in time: a vfork that waits for its child, a file system that does
+    ///   not answer.
+    public func waitUntilInterrupted(until end: Deadline = .patience) throws(TraceeError) -> Stop? {
+        while true {
+            guard let stop = try news() else {
+                if end.hasPassed { return nil }
+                Self.buryOthers(than: task)
+                StopNews.wait()
+                continue
+            }
+            switch stop {
+            case .interrupted, .groupStop: return stop
+            case .signal(let signal):
+                try interrupt()
+                try resume(signal: signal)
+            case .systemCall, .cloned, .event:
+                try interrupt()
+                try resume()
+            case .exited, .killed: throw .gone(task)
+            }
+        }
+    }
+
+    /// Takes note of every death until there is nobody left, or the time is over (a task that the kernel holds in an
+    /// uninterruptible sleep).
+    public static func buryAll(until end: Deadline = .patience) {
+        while !end.hasPassed {
+            let result = waitpid(-1, nil, all | WNOHANG)
+            if result < 0, Errno.current != .interrupted { return }
+            if result == 0 { StopNews.wait() }
+        }
+    }
+
+    /// Where in the kernel the task sleeps.
+    private var whereabouts: String { (try? readText("/proc/\(task)/wchan")) ?? "?" }
+
+    /// __WALL: children and traced tasks of every kind.
+    private static let all: CInt = 0x4000_0000
+
+    private static func buryOthers(than task: pid_t) {
+        while true {
+            var information = siginfo_t()
+            // P_ALL; WNOWAIT leaves the news to whoever it is for.
+            guard waitid(idtype_t(0), 0, &information, WEXITED | WNOHANG | all | WNOWAIT) == 0 else { return }
+            let other = clinux_siginfo_pid(information)
+            // CLD_EXITED, CLD_KILLED and CLD_DUMPED: of a traced task it tells stops too, although nobody asked for them.
+            guard other != 0, other != task, (1...3).contains(information.si_code) else { return }
+            waitpid(other, nil, all | WNOHANG)
+        }
+    }
+}
