@@ -1,6 +1,7 @@
 """What the parts of hack/attack share: commands under watch, containers that answer, and what must hold after each."""
 
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -15,7 +16,9 @@ import time
 PACKAGE = pathlib.Path(__file__).resolve().parent.parent.parent
 STASIS = pathlib.Path(os.environ.get("STASIS", PACKAGE / ".build/release/stasis"))
 WORKLOADS = PACKAGE / "Tests/Workloads"
+NOTHING = PACKAGE / "hack/bench.d/noop.c"
 PEAK = 64 << 10  # KiB
+CGROUPS = pathlib.Path("/sys/fs/cgroup")
 PATIENCE = 20  # seconds for one command
 TRAPS = {signal.SIGILL, signal.SIGTRAP, signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE}
 RIGHTS = ["Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp",
@@ -103,7 +106,8 @@ class Field:
         self.random = random.Random(seed)
         self.count = 0
         self.peak = 0
-        self.programs = {}
+        # On tmpfs, so that nobody waits for what else the machine writes to its disk.
+        self.images = pathlib.Path(tempfile.mkdtemp(prefix=self.token + ".", dir="/dev/shm"))
 
     def start(self, *words, log=None, limit=None):
         return Running(self, [str(word) for word in words], log, limit)
@@ -120,12 +124,14 @@ class Field:
         return outcome
 
     def program(self, workload):
-        if workload not in self.programs:
-            built = self.folder / workload.replace("/", "-")
-            subprocess.run(["gcc", "-static", "-O1", "-pthread", "-I", WORKLOADS, "-o", built,
-                            WORKLOADS / f"{workload}.c"], check=True)
-            self.programs[workload] = built
-        return self.programs[workload]
+        """Compiled now, unless that was done since its sources changed."""
+        built = PACKAGE / ".build/attack" / workload.replace("/", "-")
+        source = NOTHING if workload == "noop" else WORKLOADS / f"{workload}.c"
+        sources = [source, WORKLOADS / "workload.h", WORKLOADS / "facts.h"]
+        if not built.exists() or built.stat().st_mtime < max(path.stat().st_mtime for path in sources):
+            built.parent.mkdir(exist_ok=True)
+            subprocess.run(["gcc", "-static", "-O1", "-pthread", "-I", WORKLOADS, "-o", built, source], check=True)
+        return built
 
     def container(self, workload, *arguments):
         self.count += 1
@@ -140,20 +146,19 @@ class Field:
         for entry in os.listdir("/proc"):
             if not entry.isdigit() or int(entry) == os.getpid():
                 continue
-            base = f"/proc/{entry}/"
-            if token not in read(base + "cgroup") + read(base + "environ") + read(base + "cmdline"):
-                continue
-            if lives(int(entry)):
-                found.append(int(entry))
+            if any(token in read(f"/proc/{entry}/{name}") for name in ["cgroup", "environ", "cmdline"]):
+                if lives(int(entry)):
+                    found.append(int(entry))
         return found
 
     def cgroups(self, token):
         found = []
-        for folder, names, _ in os.walk("/sys/fs/cgroup"):
+        for folder, names, _ in os.walk(CGROUPS):
             found += [f"{folder}/{name}" for name in names if token in name]
         return found
 
     def leaks(self, token):
+        """One line for each thing that is there."""
         left = [f"process {pid}: {read(f'/proc/{pid}/cmdline')}" for pid in self.processes(token)]
         left += [f"mount {line.split()[4]}" for line in read("/proc/self/mountinfo").splitlines() if token in line]
         left += [f"cgroup {name}" for name in self.cgroups(token)]
@@ -185,7 +190,8 @@ class Field:
 
     def clear(self):
         self.sweep(self.token)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        for folder in [self.folder, self.images]:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 class Container:
@@ -201,6 +207,7 @@ class Container:
         (self.bundle / "rootfs/etc/secret").write_text("root's alone\n")
         (self.bundle / "rootfs/etc/secret").chmod(0o600)
         shutil.copy(field.program(workload), self.bundle / "rootfs/workload")
+        shutil.copy(field.program("noop"), self.bundle / "rootfs/noop")
         subprocess.run([STASIS, "spec"], cwd=self.bundle, check=True)
         config = json.loads((self.bundle / "config.json").read_text())
         config["process"].update(terminal=False, args=["/workload", *map(str, arguments)], noNewPrivileges=True,
@@ -209,12 +216,13 @@ class Container:
         config["root"]["readonly"] = False
         config["linux"]["seccomp"] = json.loads((WORKLOADS / "seccomp.json").read_text())
         (self.bundle / "config.json").write_text(json.dumps(config))
+        self.image().parent.mkdir()
         self.log = self.bundle / "out.log"
         self.pid = 0
         self.rights = {}
 
     def image(self, name="image"):
-        return self.bundle / name
+        return self.field.images / self.id / name
 
     def run(self):
         for name in ["ready", "verdict"]:
@@ -232,6 +240,17 @@ class Container:
 
     def note_pid(self):
         self.pid = int(read(self.bundle / "pid"))
+
+    @functools.cached_property
+    def cgroup(self):
+        """The folder of its cgroup in one of the hierarchies, which is the same in every life of it."""
+        for line in read(f"/proc/{self.pid}/cgroup").splitlines():
+            _, controllers, path = line.split(":", 2)
+            folder = CGROUPS / (controllers.removeprefix("name=") or "unified")
+            folder = (folder if folder.exists() else CGROUPS) / path.lstrip("/")
+            if self.id in path and folder.exists():
+                return folder
+        raise Fault(f"process {self.pid} is in no cgroup of its container")
 
     def checkpoint_words(self, image, *flags):
         return ["checkpoint", "--image-path", image, "--work-path", self.bundle / "work", *flags, self.id]
@@ -256,7 +275,7 @@ class Container:
         return self.pid and lives(self.pid)
 
     def members(self):
-        return self.field.processes(f"/{self.id}")
+        return [int(pid) for pid in read(self.cgroup / "cgroup.procs").split() if lives(int(pid))]
 
     def rights_now(self):
         """Of every process, the set of what its threads have."""

@@ -23,7 +23,7 @@ class Subject:
 
     def new_image(self):
         self.number += 1
-        for old in self.container.bundle.glob("image-*"):
+        for old in self.container.image().parent.glob("image-*"):
             if old.name != f"image-{self.number - 1}":
                 shutil.rmtree(old, ignore_errors=True)
         return self.container.image(f"image-{self.number}")
@@ -183,7 +183,7 @@ def commands(field, rounds, part):
                                                                      "--leave-running"),
             "restore": container.restore_words(container.image(f"image-{subject.number - 1}")),
             "pause": ["pause", container.id], "resume": ["resume", container.id], "state": ["state", container.id],
-            "exec": ["exec", container.id, "/workload", "child"], "kill": ["kill", container.id, "WINCH"],
+            "exec": ["exec", container.id, "/noop"], "kill": ["kill", container.id, "WINCH"],
             "kill KILL": ["kill", container.id, "KILL"], "delete": ["delete", "--force", container.id],
             "ps": ["ps", container.id], "list": ["list"],
         }
