@@ -227,8 +227,11 @@ class Container:
     def run(self):
         for name in ["ready", "verdict"]:
             (self.state_folder / name).unlink(missing_ok=True)
-        self.field.must("run", "--detach", "--bundle", self.bundle, "--pid-file", self.bundle / "pid", self.id,
-                        log=self.log)
+        try:
+            self.field.must("run", "--detach", "--bundle", self.bundle, "--pid-file", self.bundle / "pid", self.id,
+                            log=self.log)
+        except Fault as fault:
+            raise Fault(f"{self.workload}: {fault}") from None
         if not within(30, lambda: read(self.state_folder / "ready")):
             raise Fault(f"{self.workload} does not get ready")
         said = read(self.state_folder / "ready")

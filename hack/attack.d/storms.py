@@ -59,6 +59,8 @@ class Subject:
             raise Fault(f"half the container lives after {outcome}: {container.states_now()}")
         if not container.is_complete(image):
             raise Fault(f"the container is gone without a complete image after {outcome}")
+        if outcome.status > 0:
+            raise Fault(f"a complete checkpoint is told as a failure: {outcome}")
         if outcome.status:
             container.delete()
         container.expect_nothing_left(f"after {outcome}: it")
@@ -135,40 +137,47 @@ STORMS = [("hostile/signal_storm",), ("hostile/stop_timer", 1, 1000), ("hostile/
 
 def signals(field, rounds, part):
     """Checkpoints and restores of programs that defend themselves by signals, timers and filters."""
-    subjects = [Subject(field, *words) for words in STORMS]
+    # One program after the other: together they would starve each other, and the runtime.
+    share = max(rounds // len(STORMS), 1)
+    subject = None
     for number in part.rounds(rounds):
-        subject = subjects[number % len(subjects)]
-        container = subject.container
-        image = subject.new_image()
-        keeps = field.random.random() < 0.5
+        turn = (number - 1) // share
+        if turn < len(STORMS) and (number - 1) % share == 0:
+            if subject:
+                subject.container.delete()
+            subject = Subject(field, *STORMS[turn])
         with part.round(number, subject.container):
-            time.sleep(field.random.random() * 0.01)
-            outcome = container.checkpoint(image, *(["--leave-running"] if keeps else []))
-            # A timer of its own may kill a process of the storm's in the middle: that is told, and hurts nothing else.
-            may_fail = container.workload == "hostile/signal_storm"
-            if outcome.status and not may_fail:
-                raise Fault(str(outcome))
-            if outcome.status or keeps:
-                part.count("refused" if outcome.status else "left running")
-                container.expect_correct(f"after {outcome}")
-                continue
-            container.expect_nothing_left("the checkpoint")
-            for attempt in range(3):
-                outcome = container.restore(image)
-                if outcome.status == 0 or not may_fail:
-                    break
-                part.count("restore refused")
-            if outcome.status == 0:
-                container.expect_rights("right after the restore")
-                container.expect_correct(f"after {outcome}")
-                part.count("restored")
-            elif not may_fail:
-                raise Fault(str(outcome))
-            else:
-                container.start_anew()
-    for subject in subjects:
-        subject.container.delete()
+            signal_round(subject, part)
+    subject.container.delete()
     field.expect_nothing_left("the storm")
+
+
+def signal_round(subject, part):
+    container, dice = subject.container, subject.field.random
+    image = subject.new_image()
+    keeps = dice.random() < 0.5
+    time.sleep(dice.random() * 0.01)
+    outcome = container.checkpoint(image, *(["--leave-running"] if keeps else []))
+    # A timer of its own may kill a process of the storm's in the middle: that is told, and hurts nothing else.
+    may_fail = container.workload == "hostile/signal_storm"
+    if outcome.status and not may_fail:
+        raise Fault(f"{container.workload}: {outcome}")
+    if outcome.status or keeps:
+        part.count("refused" if outcome.status else "left running")
+        container.expect_correct(f"after {outcome}")
+        return
+    container.expect_nothing_left("the checkpoint")
+    outcome = container.restore(image)
+    if outcome.status == 0:
+        part.count("restored")
+        container.expect_rights("right after the restore")
+        container.expect_correct(f"after {outcome}")
+    elif may_fail:
+        part.count("restore refused")
+        container.expect_nothing_left(f"{outcome}: it")
+        container.start_anew()
+    else:
+        raise Fault(f"{container.workload}: {outcome}")
 
 
 def commands(field, rounds, part):
@@ -228,7 +237,8 @@ def disks(field, rounds, part):
     mounts = [("tmpfs", lambda size, point: mount("-t", "tmpfs", "-o", f"size={size}", "tmpfs", point)),
               ("ext4", lambda size, point: mount_ext4(size, point))]
     for number in part.rounds(rounds):
-        way = ["tmpfs", "ext4", "limit", "work path", "read-only"][number % 5]
+        way = ["tmpfs", "ext4", "limit", "no work path", "read-only", "statistics"][number % 6]
+        room = int(4096 * 2 ** (dice.random() * 13))  # up to 32 MiB, small ones as often as large ones
         point = field.folder / "disk"
         point.mkdir(exist_ok=True)
         keeps = dice.random() < 0.5
@@ -238,17 +248,21 @@ def disks(field, rounds, part):
         with part.round(number, subject.container):
             try:
                 if way in ("tmpfs", "ext4"):
-                    dict(mounts)[way](dice.randrange(1, 300) * 4096, point)
+                    dict(mounts)[way](room, point)
                     mounted = True
                 elif way == "read-only":
                     mount("-t", "tmpfs", "-o", "ro", "tmpfs", point)
                     mounted = True
                 elif way == "limit":
-                    image, limit = subject.new_image(), dice.randrange(0, 600) * 1024
-                else:
+                    image, limit = subject.new_image(), room
+                elif way == "no work path":
                     image = subject.new_image()
                     shutil.rmtree(work, ignore_errors=True)
                     work.write_text("not a folder")
+                else:
+                    image = subject.new_image()
+                    shutil.rmtree(work, ignore_errors=True)
+                    (work / "stats-dump").mkdir(parents=True)
                 outcome = field.run(*container.checkpoint_words(image, *flags), limit=limit)
                 part.count("complete" if outcome.status == 0 else "refused")
                 if outcome.status < 0:
@@ -258,11 +272,8 @@ def disks(field, rounds, part):
                 if work.is_file():
                     work.unlink()
                 subject.judge_checkpoint(image, outcome, keeps)
-                if not keeps and outcome.status == 0:
-                    part.count("restored")
             finally:
-                if work.is_file():
-                    work.unlink()
+                work.unlink() if work.is_file() else shutil.rmtree(work, ignore_errors=True)
                 if mounted:
                     subprocess.run(["umount", "-l", point], check=True)
                 shutil.rmtree(point, ignore_errors=True)
