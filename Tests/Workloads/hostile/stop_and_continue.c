@@ -36,8 +36,9 @@ int main(void) {
     compared &= ~PENDING;   // SIGCHLD of what stops and goes on
     targets = must(mmap(0, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
     for (int i = 0; i < TARGETS; i++) {
-        targets[i].pid = must(fork());
-        if (!targets[i].pid) count_steps(&targets[i]);
+        pid_t pid = must(fork());
+        if (!pid) count_steps(&targets[i]);
+        targets[i].pid = pid;
     }
     for (int i = 0; i < TARGETS; i++) start_thread(stop_and_continue, &targets[i]);
     ready();

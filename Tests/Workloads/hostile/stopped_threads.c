@@ -16,8 +16,11 @@ static void *step(void *steps) {
 static void start(struct stopped *process, int signal, int threads) {
     process->signal = signal;
     process->threads = threads;
-    process->pid = must(fork());
-    if (process->pid) return;
+    pid_t pid = must(fork());
+    if (pid) {
+        process->pid = pid;
+        return;
+    }
     must(setpgid(0, 0));   // in the group of the first process, which nobody in its session watches over, SIGTSTP stops nobody
     for (int i = 1; i < threads; i++) start_thread(step, &process->steps[i]);
     step(&process->steps[0]);
@@ -34,12 +37,18 @@ static bool all_step(struct stopped *process) {
 static bool is_stopped(struct stopped *process) {
     char path[60];
     snprintf(path, sizeof path, "/proc/%d/task", process->pid);
-    int tasks[THREADS_EACH + 1], count = numbers_in(path, tasks, COUNT(tasks));
-    for (int i = 0; i < count; i++) {
-        snprintf(path, sizeof path, "/proc/%d/task/%d/stat", process->pid, tasks[i]);
-        if (!slurp(path) || strrchr(slurped, ')')[2] != 'T') return false;
+    DIR *tasks = opendir(path);
+    if (!tasks) return false;
+    int count = 0;
+    bool all = true;
+    for (struct dirent *task; (task = readdir(tasks));) {
+        if (task->d_name[0] == '.') continue;
+        snprintf(path, sizeof path, "/proc/%d/task/%.10s/stat", process->pid, task->d_name);
+        count++;
+        all &= slurp(path) && strrchr(slurped, ')')[2] == 'T';
     }
-    return count == process->threads;
+    closedir(tasks);
+    return all && count == process->threads;
 }
 
 static void stop(struct stopped *process) {
