@@ -61,14 +61,15 @@ public final class Stub {
         registers.r8 = arguments.count > 4 ? arguments[4] : 0
         registers.r9 = arguments.count > 5 ? arguments[5] : 0
         try ptrace.setRegisters(registers)
+        let end = Deadline.patience
         for _ in 0..<2 {
             try ptrace.resumeToSystemCall()
-            var stop = try ptrace.wait()
+            var stop = try ptrace.wait(until: end)
             while stop != .systemCall {
                 guard case .signal(let signal) = stop else { throw .unexpected(tid, "\(stop) in an injected call") }
                 try hold(signal)
                 try ptrace.resumeToSystemCall()
-                stop = try ptrace.wait()
+                stop = try ptrace.wait(until: end)
             }
         }
         return Int(Int64(bitPattern: UInt64(try ptrace.registers().rax)))

@@ -123,7 +123,9 @@ public final class TracedThread {
 
     /// Lets a thread that runs injected code go on from whatever has stopped it meanwhile.
     func keepGoing() throws(TraceeError) {
-        while let stop = try ptrace.news() {
+        // Signals may come faster than they are held back; whoever waits has a clock.
+        for _ in 0..<1000 {
+            guard let stop = try ptrace.news() else { return }
             _ = try met(stop) { _ in false }
             try ptrace.resume()
         }

@@ -83,8 +83,9 @@ extension Ptrace {
         until end: Deadline = .patience, meanwhile: () throws(TraceeError) -> Void = {}
     ) throws(TraceeError) -> Stop {
         while true {
-            if let stop = try news() { return stop }
+            // First, for a loop that meets one stop after the other.
             guard !end.hasPassed else { throw .unexpected(task, "does not stop: it is in \(whereabouts)") }
+            if let stop = try news() { return stop }
             Self.buryOthers(than: task)
             try meanwhile()
             StopNews.wait()

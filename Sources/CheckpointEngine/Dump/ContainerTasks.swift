@@ -62,14 +62,16 @@ final class ContainerTasks {
         var next: [(pid: pid_t, parent: CapturedProcess?)] = [(first, nil)]
         while let (pid, parent) = next.popLast() {
             let process: CapturedProcess
-            do { process = try CapturedProcess(hostPid: pid, parent: parent) } catch let error as SystemError {
+            let threads: [pid_t]
+            do {
+                process = try CapturedProcess(hostPid: pid, parent: parent)
+                threads = process.isZombie ? [] : try directoryEntries("/proc/\(pid)/task").compactMap { pid_t($0) }
+            } catch let error as SystemError {
                 // It ended between two looks; its parent has already been told.
                 if parent != nil, error.errno == .noSuchFileOrDirectory || error.errno == .noSuchProcess { continue }
                 throw error
             }
             processes.append(process)
-            guard !process.isZombie else { continue }
-            let threads = try directoryEntries("/proc/\(pid)/task").compactMap { pid_t($0) }
             for task in threads where !seized.contains(task) { try seize(task, of: process, isThawed: isThawed) }
             next += threads.flatMap { children(of: $0) }.reversed().map { ($0, process) }
         }

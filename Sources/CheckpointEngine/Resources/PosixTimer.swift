@@ -98,8 +98,10 @@ enum PosixTimer {
     static func arm(_ timers: [PosixTimerEntry], in program: inout Program) {
         for timer in timers {
             let isOut = timer.vsec == 0 && timer.vnsec == 0
-            let left = isOut ? (timer.isec, timer.insec) : (timer.vsec, timer.vnsec)
+            var left = isOut ? (timer.isec, timer.insec) : (timer.vsec, timer.vnsec)
             guard left != (0, 0) else { continue }
+            // The release takes a few instructions of the process's own, which stops without end would not let it make.
+            if timer.siSigno == UInt32(SIGSTOP), left.0 == 0 { left = (1, 0) }
             let setting = program.place(value: SIMD4<UInt64>(timer.isec, timer.insec, left.0, left.1))
             program.call(
                 "timer_settime \(timer.itID)", Int(SYS_timer_settime), [UInt64(timer.itID), 0, setting.raw, 0])
