@@ -232,7 +232,7 @@ def commands(field, rounds, part):
 
 def disks(field, rounds, part):
     """Places that are full, small, or cannot be written."""
-    subject = Subject(field, "memory")
+    subject = Subject(field, "threads")
     container, dice = subject.container, field.random
     mounts = [("tmpfs", lambda size, point: mount("-t", "tmpfs", "-o", f"size={size}", "tmpfs", point)),
               ("ext4", lambda size, point: mount_ext4(size, point))]
