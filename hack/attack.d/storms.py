@@ -264,7 +264,7 @@ def disks(field, rounds, part):
                     shutil.rmtree(work, ignore_errors=True)
                     (work / "stats-dump").mkdir(parents=True)
                 outcome = field.run(*container.checkpoint_words(image, *flags), limit=limit)
-                part.count("complete" if outcome.status == 0 else "refused")
+                part.count(f"complete ({way})" if outcome.status == 0 else f"refused ({way})")
                 if outcome.status < 0:
                     raise Fault(f"{way}: {outcome}")
                 if outcome.status and container.is_complete(image):
