@@ -90,6 +90,8 @@ class Running:
             raise Fault(f"hangs for {PATIENCE} s ({where}): {outcome}")
         if -outcome.status in TRAPS:
             raise Fault(f"trap: {outcome}")
+        if "does not stop" in errors:
+            raise Fault(f"no program here sleeps so deeply: {outcome}")
         if outcome.peak > PEAK:
             raise Fault(f"{outcome.peak >> 10} MiB of memory: {outcome}")
         return outcome

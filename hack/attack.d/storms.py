@@ -232,7 +232,7 @@ def commands(field, rounds, part):
 
 def disks(field, rounds, part):
     """Places that are full, small, or cannot be written."""
-    subject = Subject(field, "memory")
+    subject = Subject(field, "threads")
     container, dice = subject.container, field.random
     mounts = [("tmpfs", lambda size, point: mount("-t", "tmpfs", "-o", f"size={size}", "tmpfs", point)),
               ("ext4", lambda size, point: mount_ext4(size, point))]
@@ -264,7 +264,7 @@ def disks(field, rounds, part):
                     shutil.rmtree(work, ignore_errors=True)
                     (work / "stats-dump").mkdir(parents=True)
                 outcome = field.run(*container.checkpoint_words(image, *flags), limit=limit)
-                part.count("complete" if outcome.status == 0 else "refused")
+                part.count(f"complete ({way})" if outcome.status == 0 else f"refused ({way})")
                 if outcome.status < 0:
                     raise Fault(f"{way}: {outcome}")
                 if outcome.status and container.is_complete(image):
