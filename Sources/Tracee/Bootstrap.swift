@@ -70,7 +70,9 @@ public final class AgentListener {
     /// Listens in the caller's network namespace, which must be the tasks'.
     public init() throws(SystemError) {
         let socket = OwnedDescriptor(
-            CInt(try systemCall("make socket for agents", Int(SYS_socket), Int(AF_UNIX), 5 | Int(O_CLOEXEC | O_NONBLOCK), 0)))
+            CInt(
+                try systemCall(
+                    "make socket for agents", Int(SYS_socket), Int(AF_UNIX), 5 | Int(O_CLOEXEC | O_NONBLOCK), 0)))
         var bytes = [UInt8](repeating: 0, count: 32)
         bytes[0] = UInt8(AF_UNIX)
         var length: UInt32 = 32

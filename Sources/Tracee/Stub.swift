@@ -140,12 +140,11 @@ public final class Stub {
     /// not give a signal that number of a process together with SI_TKILL.
     private func isEnd(of program: Program, agent: RemoteAddress) throws(TraceeError) -> Bool {
         let registers = try ptrace.registers()
+        let left = UInt64(registers.rbp)
+        guard (1...UInt64(Program.ends)).contains(left) else { return false }
+        let entry = program.space.table + (program.calls.count + Program.ends - Int(left)) * Program.entrySize
         let signal = try ptrace.signalInformation()
-        return registers.rip == (agent + Agent.behindSystemCall).raw
-            && (1...UInt64(Program.ends)).contains(UInt64(registers.rbp))
-            && registers.rbx
-                == (program.space.table
-                    + (program.calls.count + Program.ends - Int(registers.rbp)) * Program.entrySize).raw
+        return registers.rip == (agent + Agent.behindSystemCall).raw && registers.rbx == entry.raw
             && signal.code == SignalInformation.ofThread && signal.sender == process
     }
 

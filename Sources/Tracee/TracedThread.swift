@@ -107,7 +107,9 @@ public final class TracedThread {
     ) throws(TraceeError) -> user_regs_struct {
         let end = Deadline.patience
         for _ in 0..<2 {
-            repeat { try ptrace.resumeToSystemCall() } while try !met(
+            repeat {
+                try ptrace.resumeToSystemCall()
+            } while try !met(
                 ptrace.wait(until: end, meanwhile: meanwhile), end: { $0 == .systemCall })
         }
         return try ptrace.registers()

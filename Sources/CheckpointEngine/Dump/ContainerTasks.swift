@@ -31,7 +31,8 @@ final class ContainerTasks {
         repeat {
             guard !end.hasPassed else {
                 throw CheckpointError(
-                    "its \(processes.count) processes make new ones faster than they can be stopped; try again, or pause it")
+                    "its \(processes.count) processes make new ones faster than they can be stopped; try again, or pause it"
+                )
             }
             sawChange = !isThawed
             try look(request.firstProcess, isThawed: isThawed)
@@ -146,7 +147,9 @@ final class ContainerTasks {
 
     private func passOn(_ child: pid_t) throws {
         while let stop = try Ptrace(child).news() {
-            if case .signal(let signal) = stop { try Ptrace(child).resume(signal: signal) } else {
+            if case .signal(let signal) = stop {
+                try Ptrace(child).resume(signal: signal)
+            } else {
                 try Ptrace(child).resume()
             }
         }

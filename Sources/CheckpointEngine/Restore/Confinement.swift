@@ -26,7 +26,9 @@ struct Confinement {
         let process = plan.stubs[0].tid
         guard try Self.root(of: process) == root else { throw wrong("another root directory than its container") }
         guard try Self.namespaces(of: process) == namespaces else { throw wrong("other namespaces than its container") }
-        guard try readText("/proc/\(process)/cgroup") == cgroups else { throw wrong("other cgroups than its container") }
+        guard try readText("/proc/\(process)/cgroup") == cgroups else {
+            throw wrong("other cgroups than its container")
+        }
         guard try directoryEntries("/proc/\(process)/task").count == plan.threads.count else {
             throw wrong("other threads than at the checkpoint")
         }
