@@ -58,6 +58,22 @@ public enum RestartBlock: Sendable {
 }
 
 extension user_regs_struct {
+    /// ERESTARTNOHAND: made again where no handler is to run, else EINTR.
+    static let restartWithoutHandler = UInt64(bitPattern: -514)
+
+    /// Whether a call that the kernel does not restart by itself has been interrupted, and may be made once more: nothing of
+    /// it was done yet. signal(7) lists those that a stop ends with EINTR.
+    var isInterruptedForGood: Bool {
+        Int64(bitPattern: UInt64(rax)) == -Int64(EINTR) && Self.repeatable.contains(Int64(bitPattern: UInt64(orig_rax)))
+    }
+
+    private static let repeatable: Set<Int64> = Set(
+        [
+            SYS_epoll_wait, SYS_epoll_pwait, SYS_epoll_pwait2, SYS_rt_sigtimedwait, SYS_semop, SYS_semtimedop,
+            SYS_io_getevents, SYS_io_pgetevents, SYS_accept, SYS_accept4, SYS_connect, SYS_read, SYS_readv,
+            SYS_recvfrom, SYS_recvmsg, SYS_recvmmsg, SYS_write, SYS_writev, SYS_sendto, SYS_sendmsg, SYS_sendmmsg,
+        ].map { Int64($0) })
+
     /// The interrupted system call's number, if the task stands in one that is to be restarted.
     public var restartingCall: Int? {
         let number = Int64(bitPattern: UInt64(orig_rax))

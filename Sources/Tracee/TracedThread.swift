@@ -15,6 +15,8 @@ import LinuxSystem
 /// 5. It stood in a restartable sequence (rseq). Any excursion aborts it, so it goes on at the abort handler.
 /// 6. It has seccomp filters, which do not let the agent work. They are suspended from the first injected instruction to
 ///    the last, and for none of its own.
+/// 7. It slept in a call that a stop ends with EINTR, handler or not: epoll_wait(2), a recv(2) with a time-out. No program
+///    expects that of a checkpoint, so the call is made again unless a handler is to run, with its whole time-out.
 public final class TracedThread {
     public let tid: pid_t
     public let ptrace: Ptrace
@@ -45,6 +47,10 @@ public final class TracedThread {
         signalMask = try ptrace.signalMask()
         rseq = try ptrace.restartableSequence()
         try leaveRestartableSequence()
+        if registers.isInterruptedForGood {
+            registers.rax = user_regs_struct.restartWithoutHandler
+            isDisturbed = true
+        }
     }
 
     /// Story 5. struct rseq keeps the address of struct rseq_cs {version, flags, start, length, abort} at offset 8.

@@ -36,14 +36,11 @@ public struct Deadline: Sendable {
 /// Keeps SIGCHLD, by which the kernel tells of every stop, for this thread to wait for. Without one, waits work too, in
 /// steps of a millisecond.
 public final class StopNews {
-    private var before = sigset_t()
+    private let before = SignalMask.block(SIGCHLD)
 
-    public init() {
-        var news = Self.signals
-        pthread_sigmask(SIG_BLOCK, &news, &before)
-    }
+    public init() {}
 
-    deinit { pthread_sigmask(SIG_SETMASK, &before, nil) }
+    deinit { before.restore() }
 
     private static var signals: sigset_t {
         var set = sigset_t()
