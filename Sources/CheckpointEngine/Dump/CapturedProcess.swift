@@ -31,6 +31,11 @@ final class CapturedProcess: CustomStringConvertible {
         threads.lazy.compactMap { $0.stopSignal(pending: pending) }.first
     }
 
+    /// A first thread that has ended before the others looks like a process that has.
+    var hasLostLeader: Bool {
+        isZombie && ((try? directoryEntries("/proc/\(hostPid)/task").count) ?? 0) > 1
+    }
+
     var isZombie: Bool { status.isZombie }
 
     /// As messages name it.

@@ -73,6 +73,10 @@ final class ContainerTasks {
                 throw error
             }
             processes.append(process)
+            guard !process.hasLostLeader else {
+                throw CheckpointError(
+                    "\(process): its first thread has ended while others of it live; this cannot be checkpointed yet")
+            }
             for task in threads where !seized.contains(task) { try seize(task, of: process, isThawed: isThawed) }
             next += threads.flatMap { children(of: $0) }.reversed().map { ($0, process) }
         }
@@ -169,7 +173,11 @@ final class ContainerTasks {
                 throw CheckpointError(
                     "\(process): thread \(status.innerPid) has ended while others of its process live")
             }
-            process.threads.append(try TracedThread(stopped: Ptrace(task), by: stop, isFirst: process.pid == 1))
+            let thread = try TracedThread(stopped: Ptrace(task), by: stop, isFirst: process.pid == 1)
+            guard thread.registers.cs == 0x33 else {
+                throw CheckpointError("\(process): runs 32-bit code; this cannot be checkpointed yet")
+            }
+            process.threads.append(thread)
             process.innerThreads.append(status.innerPid)
         }
     }
