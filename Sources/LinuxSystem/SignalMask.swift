@@ -11,6 +11,16 @@ public struct SignalMask: Sendable {
         return SignalMask(signals: before)
     }
 
+    /// Blocks one more, and returns what was blocked before.
+    public static func block(_ signal: CInt) -> SignalMask {
+        var more = sigset_t()
+        var before = sigset_t()
+        sigemptyset(&more)
+        sigaddset(&more, signal)
+        sigprocmask(SIG_BLOCK, &more, &before)
+        return SignalMask(signals: before)
+    }
+
     public static func clear() {
         var none = sigset_t()
         sigemptyset(&none)

@@ -20,6 +20,9 @@ package func checkpointContainer(_ container: Container, options: CheckpointOpti
         options.carried.formUnion(
             try EngineConfiguration.read(annotations: container.state.annotations, logger: work.logger))
         let request = try request(container, isPaused: status == .paused, options, work.logger)
+        // A limit on files (RLIMIT_FSIZE) is an error of the write then.
+        let signals = SignalMask.block(SIGXFSZ)
+        defer { signals.restore() }
         let statistics = try checkpoint(request, into: images.directory)
         try images.publish()
         try work.save(
