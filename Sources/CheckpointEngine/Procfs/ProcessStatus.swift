@@ -69,6 +69,9 @@ extension Substring {
 }
 
 /// A process's command name, for messages.
-func commandName(_ task: pid_t) -> String {
-    ((try? readText("/proc/\(task)/comm")) ?? "?").split(separator: "\n").first.map(String.init) ?? "?"
+func commandName(_ task: pid_t) -> String { (try? commandName(at: "/proc/\(task)")) ?? "?" }
+
+/// A task's command name, which may have line ends of its own; one that is none follows it.
+func commandName(at path: String) throws(SystemError) -> String {
+    String(decoding: try readFile("\(path)/comm").dropLast(), as: UTF8.self)
 }

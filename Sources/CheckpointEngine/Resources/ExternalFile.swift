@@ -30,7 +30,7 @@ enum ExternalFile: FileKind {
     static func recreate(_ entry: FileEntry, in workshop: Workshop) throws -> OwnedDescriptor? {
         guard let name = name(of: entry) else { return nil }
         if let number = workshop.externalDescriptors.firstIndex(of: name) {
-            return try workshop.standardStream(number)
+            return try workshop.standardStream(number, for: entry)
         }
         if entry.hasPipe { return nil }
         throw CheckpointError("file \(entry.id) lay outside the container (\(name)), and nothing was given for it")

@@ -9,7 +9,11 @@ enum ProcessAttributes {
         let dumpable: Program.Reference
         let hugePagesOff: Program.Reference
         let reaper: RemoteAddress
+        let barriers: Program.Reference
     }
+
+    /// membarrier(2): the commands that register a process for one kind of barrier each.
+    private static let barriers: [UInt32] = [0x4, 0x10, 0x40, 0x100]
 
     static func ask(in program: inout Program) -> Question {
         let reaper = program.reserve(8)
@@ -18,7 +22,10 @@ enum ProcessAttributes {
             programBreak: program.call("brk", Int(SYS_brk), [0]),
             dumpable: program.call("prctl PR_GET_DUMPABLE", Int(SYS_prctl), [3, 0, 0, 0, 0]),
             hugePagesOff: program.call("prctl PR_GET_THP_DISABLE", Int(SYS_prctl), [42, 0, 0, 0, 0]),
-            reaper: reaper)
+            reaper: reaper,
+            // MEMBARRIER_CMD_GET_REGISTRATIONS, Linux 6.3.
+            barriers: program.call(
+                "membarrier", Int(SYS_membarrier), [0x200, 0, 0], tolerated: [EINVAL, ENOSYS]))
     }
 
     static func capture(
@@ -29,6 +36,7 @@ enum ProcessAttributes {
             ?? 0
         entry.oomScoreAdj =
             Int32(try readText("/proc/\(process.hostPid)/oom_score_adj").split(separator: "\n").first ?? "0") ?? 0
+        entry.membarrierRegistrationMask = UInt32(max(0, results[question.barriers]))
         entry.childSubreaper = (results.value(question.reaper, as: Int32.self) ?? 0) != 0
     }
 
@@ -91,6 +99,12 @@ enum ProcessAttributes {
             program.call("prctl PR_SET_CHILD_SUBREAPER", Int(SYS_prctl), [36, 1, 0, 0, 0])
         }
         if mm.thpDisabled { program.call("prctl PR_SET_THP_DISABLE", Int(SYS_prctl), [41, 1, 0, 0, 0]) }
+    }
+
+    static func recreateBarriers(_ core: TaskCoreEntry, in program: inout Program) {
+        for command in barriers where core.membarrierRegistrationMask & command != 0 {
+            program.call("membarrier \(command)", Int(SYS_membarrier), [UInt64(command), 0, 0])
+        }
     }
 
     /// A change of credentials resets it, so it comes after them. 2 (root only) is what such a change has left already.

@@ -40,6 +40,12 @@ enum SignalActions {
         return entries[index].sigaction > 1
     }
 
+    /// Whether a signal does something else than the kernel's default.
+    static func isChanged(_ entries: [SaEntry], _ signal: CInt) -> Bool {
+        guard let index = signals.firstIndex(of: signal), index < entries.count else { return true }
+        return entries[index].sigaction != 0
+    }
+
     /// Whether a call that the handler interrupts is made again (SA_RESTART).
     static func restarts(_ entries: [SaEntry], _ signal: CInt) -> Bool {
         guard let index = signals.firstIndex(of: signal), index < entries.count else { return false }

@@ -67,9 +67,7 @@ enum ThreadState {
             $0.creds = try Credentials.capture(
                 status, secureBits: results[question.secureBits], in: userNamespace)
             if let profile = try AppArmorProfile.of(path) { $0.creds.lsmProfile = profile }
-            $0.comm =
-                try readText("\(path)/comm").split(separator: "\n", omittingEmptySubsequences: false).first.map(
-                    String.init) ?? ""
+            $0.comm = try commandName(at: path)
             if thread.rseq.rseq_abi_pointer != 0 {
                 $0.rseqEntry = .with {
                     $0.rseqAbiPointer = thread.rseq.rseq_abi_pointer

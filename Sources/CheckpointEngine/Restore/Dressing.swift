@@ -11,10 +11,18 @@ struct Dressing {
     let area: InjectedArea
 
     func run() throws {
+        let common = try commonFilters()
+        var runner = ProgramRunner(plan.stubs[0], area)
+        try runner.add {
+            // While there is one thread: with more the kernel waits for all processors.
+            ProcessAttributes.recreateBarriers(plan.task, in: &$0)
+            Seccomp.recreate(common, in: &$0)
+        }
+        try runner.flush()
         try cloneThreads()
         // Threads before their leader: what belongs to the process as a whole is set last, by the leader.
         for index in plan.threads.indices.reversed() {
-            if index == 0 { try dress(0) } else { try about("thread \(plan.threads[index])") { try dress(index) } }
+            try about("thread \(plan.threads[index])") { try dress(index, inherited: common.count) }
         }
     }
 
@@ -33,7 +41,20 @@ struct Dressing {
         }
     }
 
-    private func dress(_ index: Int) throws {
+    /// The filters that every thread has, oldest first. Its first one installs them before there are others, which makes
+    /// them one family to the kernel: SECCOMP_FILTER_FLAG_TSYNC reaches all of them, now as then.
+    private func commonFilters() throws -> [SeccompFilter] {
+        let all = try plan.cores.map {
+            try Seccomp.filters(of: $0, in: images.seccompFilters, configured: policy.seccomp)
+        }
+        guard let first = all.first else { return [] }
+        let count = all.dropFirst().reduce(first.count) { count, other in
+            zip(first, other).prefix(count).prefix { $0 == $1 }.count
+        }
+        return Array(first.prefix(count))
+    }
+
+    private func dress(_ index: Int, inherited: Int) throws {
         let core = plan.cores[index]
         let state = core.threadCore
         var runner = ProgramRunner(plan.stubs[index], area)
@@ -53,7 +74,7 @@ struct Dressing {
         let filters = try Seccomp.filters(
             of: core, in: images.seccompFilters, configured: policy.seccomp)
         try runner.flush()
-        try runner.add { Seccomp.recreate(filters, in: &$0) }
+        try runner.add { Seccomp.recreate(Array(filters.dropFirst(inherited)), in: &$0) }
         let credentials = policy.credentials(of: core)
         let profile = try AppArmorProfile.entered(by: credentials, images, policy)
         let task = "/proc/\(plan.stubs[0].tid)/task/\(plan.stubs[index].tid)"
@@ -117,6 +138,10 @@ struct Dressing {
             let mask = core.threadCore.hasBlkSigset ? core.threadCore.blkSigset : plan.task.blkSigset
             try stub.ptrace.setSignalMask(mask)
         }
-        if plan.isStopped || plan.stubs.contains(where: \.isToStop) { LinuxSystem.kill(leader.hostProcess, SIGSTOP) }
+        if plan.stubs.contains(where: \.isToStop) {
+            LinuxSystem.kill(leader.hostProcess, SIGSTOP)
+        } else if plan.isStopped {
+            LinuxSystem.kill(leader.hostProcess, plan.stopSignal)
+        }
     }
 }

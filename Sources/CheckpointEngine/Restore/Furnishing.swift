@@ -35,7 +35,7 @@ struct Furnishing {
                     if let file = workshop.entry(entry.id),
                         let stream = ExternalFile.stream(for: file, number: entry.fd, in: workshop)
                     {
-                        return workshop.keep(try workshop.standardStream(stream))
+                        return workshop.keep(try workshop.standardStream(stream, for: file))
                     }
                     return try workshop.descriptor(for: entry.id)
                 }

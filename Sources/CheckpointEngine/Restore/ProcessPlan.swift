@@ -114,6 +114,25 @@ final class ProcessPlan: CustomStringConvertible {
     var task: TaskCoreEntry { cores[0].tc }
     var isZombie: Bool { task.taskState == 2 }
     var isStopped: Bool { task.taskState == 3 }
+    /// What stops it again: job control's own signal where that would do it, SIGSTOP in any case.
+    var stopSignal: CInt {
+        let signal = CInt(truncatingIfNeeded: task.stopSigno)
+        guard [SIGTSTP, SIGTTIN, SIGTTOU].contains(signal), !SignalActions.isChanged(task.sigactions, signal),
+            cores.allSatisfy({ $0.threadCore.blkSigset & 1 << UInt64(signal - 1) == 0 }), !isOrphaned
+        else { return SIGSTOP }
+        return signal
+    }
+
+    /// Whether nobody in its session watches over its group, which then ignores stops of the terminal's. credentials(7).
+    private var isOrphaned: Bool {
+        var first = self
+        while let parent = first.parent { first = parent }
+        return !first.all.contains { member in
+            guard member.group == group, let parent = member.parent else { return false }
+            return parent.session == session && parent.group != group
+        }
+    }
+
     var isSessionLeader: Bool { session == pid }
 
     var description: String { "task \(pid) (\(task.comm))" }

@@ -102,13 +102,19 @@ final class Workshop {
         return raw
     }
 
-    /// A descriptor for what restore was given as this standard stream.
-    func standardStream(_ number: Int) throws -> OwnedDescriptor {
+    /// A descriptor for what restore was given as this standard stream: one that does not wait, if the program had made it so.
+    func standardStream(_ number: Int, for entry: FileEntry) throws -> OwnedDescriptor {
         guard number < streams.count else {
             throw CheckpointError("descriptor \(number) came from outside, and restore was given none (--preserve-fds)")
         }
-        return OwnedDescriptor(
+        let stream = OwnedDescriptor(
             try system("standard stream \(number)") { clinux_fcntl(streams[number], F_DUPFD_CLOEXEC, 0) })
+        let raw = stream.raw
+        if CInt(bitPattern: entry.hasPipe ? entry.pipe.flags : entry.reg.flags) & O_NONBLOCK != 0 {
+            let flags = try system("flags of stream \(number)") { clinux_fcntl(raw, F_GETFL, 0) }
+            try system("flags of stream \(number)") { clinux_fcntl(raw, F_SETFL, Int(flags | O_NONBLOCK)) }
+        }
+        return stream
     }
 
     func inNetworkNamespace<R: ~Copyable>(_ body: () throws -> R) throws -> R {
