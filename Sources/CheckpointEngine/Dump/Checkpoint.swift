@@ -21,6 +21,8 @@ package struct CheckpointRequest {
     package var hostMounts: Set<String>
     /// Whether the configuration gives the container a terminal.
     package var hasTerminal: Bool
+    /// The names that the configuration gives to a UTS namespace of the container's own; nil if it has none.
+    package var hostNames: HostNames?
     package var options: DumpOptions
     package var logger: Logger
 
@@ -87,6 +89,7 @@ package func checkpoint(
             try ProcessCapture(process: process, dump: dump).run(flags: told)
         }
     }
+    try HostName.capture(into: dump, configured: request.hostNames)
     try Pipe.verify(dump)
     try UnixSocketPair.verify(dump)
     try dump.locks.verify()

@@ -11,6 +11,8 @@ package struct RestorePolicy: Sendable {
     package var groups: Set<UInt32>
     /// Where config.json mounts a tmpfs of the container's own, which an image may fill.
     package var memoryMounts: Set<String>
+    /// Whether config.json makes a UTS namespace, whose names an image may set.
+    package var makesHostName = false
     /// Whether the container has a terminal.
     package var hasTerminal: Bool
     /// `nil` for one that the container joins, whose maps only the kernel tells.

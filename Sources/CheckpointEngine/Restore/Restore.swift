@@ -43,6 +43,7 @@ package struct Restore {
                 try about("\(plan)") { try images.userNamespace.check(core.threadCore.creds) }
             }
         }
+        if let names = images.hostName { try HostName.check(names) }
         memoryFiles = try MemoryFileSystem.plan(images.directory)
         try ConsoleTerminal.check(images, first: first, hasTerminal: policy.hasTerminal)
         try FileLock.check(images.locks, of: first, options: allowed)
@@ -75,6 +76,7 @@ package struct Restore {
                 try handStream(stream, to: user, sparesReadOnly: userNamespace != .own)
             }
         }
+        if let names = images.hostName, policy.makesHostName { try HostName.recreate(names, of: process) }
         try workshop.asOwner(user: 0, group: 0) {
             try MemoryFileSystem.recreate(
                 memoryFiles, root: workshop.root, allowed: policy.memoryMounts, in: userNamespace)

@@ -16,6 +16,8 @@ package final class RestoreImages {
     let locks: [FileLockEntry]
     let terminals: [TtyInfoEntry]
     let clocks: TimensEntry?
+    /// Names that are not those of config.json.
+    let hostName: UtsnsEntry?
     /// What the checkpoint was allowed to carry over; nothing, if the images are CRIU's.
     let options: DumpOptions
 
@@ -68,6 +70,8 @@ package final class RestoreImages {
         self.memoryFiles = memoryFiles
         locks = try directory.contains(.fileLocks) ? try directory.entries(.fileLocks) : []
         terminals = try directory.contains(.ttyInfo) ? try directory.entries(.ttyInfo) : []
+        let uts = inventory.rootIds.utsNsID
+        hostName = try directory.contains(.utsns, uts) ? try directory.entry(.utsns, uts) : nil
         clocks = try directory.contains(.timens) ? try directory.entry(.timens) : nil
         options =
             try directory.contains(DumpOptions.fileName)

@@ -60,12 +60,20 @@ private func request(
     // The tmpfs in which cgroups are mounted is made by the runtime; without `ro`, as docker asks in user namespaces, it
     // would pass for the container's own.
     let hostMounts = spec.mounts.filter { $0.isBind || $0.type == "cgroup" }
-    return CheckpointRequest(
+    var request = CheckpointRequest(
         container: container.id, firstProcess: container.state.initPid, members: { try cgroups.processes() },
         isPaused: isPaused, thaw: { try cgroups.thaw() }, refreeze: { try cgroups.freeze() },
         leaveRunning: options.leaveRunning, externalDescriptors: container.state.externalDescriptors,
         hostMounts: Set(hostMounts.map(\.destination)), hasTerminal: spec.process?.terminal == true,
         options: options.carried, logger: logger)
+    if makesHostName(spec) {
+        // What it does not name is inherited from here.
+        let here = try launching { () throws(SystemError) in try HostNames.current() }
+        request.hostNames = HostNames(
+            host: spec.hostname.flatMap { $0.isEmpty ? nil : $0 } ?? here.host,
+            domain: spec.domainname.flatMap { $0.isEmpty ? nil : $0 } ?? here.domain)
+    }
+    return request
 }
 
 /// Much of what the engine asks the kernel for counts only with capabilities in the first user namespace.

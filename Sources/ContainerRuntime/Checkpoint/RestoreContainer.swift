@@ -105,9 +105,15 @@ private func policy(_ spec: Spec, _ options: RestoreOptions) throws(RuntimeError
         groups: Set([user.gid] + user.additionalGids),
         memoryMounts: Set(spec.mounts.filter { $0.type == "tmpfs" && !$0.isBind }.map(\.destination)),
         hasTerminal: process?.terminal == true, userNamespace: userNamespace(spec.linux))
+    policy.makesHostName = makesHostName(spec)
     policy.profile = process?.apparmorProfile.flatMap { $0.isEmpty ? nil : $0 }
     policy.overridesProfile = options.lsmProfile?.hasPrefix("apparmor:") == true
     return policy
+}
+
+/// Whether the container gets a UTS namespace of its own.
+func makesHostName(_ spec: Spec) -> Bool {
+    spec.linux?.namespaces.contains { $0.type == .uts && $0.path?.isEmpty != false } == true
 }
 
 /// What the configuration makes; `nil` if it joins one.

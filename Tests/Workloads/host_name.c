@@ -1,0 +1,15 @@
+// Host and domain name that the program has changed: facts.h compares them.
+// capabilities: CAP_SYS_ADMIN
+// seccomp: none
+#include "workload.h"
+
+int main(void) {
+    begin();
+    must(sethostname("changed.example", 15));
+    must(setdomainname("inside", 6));
+    ready();
+    for (;;) {
+        await_question();
+        verdict();
+    }
+}
