@@ -14,7 +14,7 @@ struct PageDump {
     }
 
     enum Source {
-        case memory(pid_t)
+        case memory(SourceTask)
         /// Memory shared between processes, through its file.
         case file(CInt)
     }
@@ -69,7 +69,7 @@ struct PageDump {
         // The code that the kernel lends: kept to tell at restore whether the kernel still lends the same.
         pages.stored += mappings.filter { $0.kind.contains(.vdso) }.map { $0.start..<$0.end }
         pages.stored.sort { $0.lowerBound < $1.lowerBound }
-        return (addRuns(pages.stored, from: .memory(process.hostPid)), pages.guards)
+        return (addRuns(pages.stored, from: .memory(SourceTask(process))), pages.guards)
     }
 
     /// The data of shared memory, holes left out. lseek(2) SEEK_DATA.
