@@ -45,6 +45,23 @@ fetch_crit() {
     dpkg-deb --fsys-tarfile "$folder"/criu_*.deb | tar -C "$folder" -x ./usr/lib/python3 ./usr/bin/crit
 }
 
+# The C library of Debian forky into .build/forky: workloads run on it as well as on this machine's.
+fetch_forky() {
+    local folder=$PWD/.build/forky mirror options
+    [ ! -e "$folder/usr/lib/x86_64-linux-gnu/libc.so.6" ] || return 0
+    # The mirror that apt uses here.
+    mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null |
+        sed -n 's/^URIs: *\([^ ]*\).*/\1/p; s/^deb \(\[[^]]*\] \)*\([^ ]*\).*/\2/p' | head -n 1) || :
+    mkdir -p "$folder/apt/lists"
+    echo "deb $mirror forky main" >"$folder/apt/sources.list"
+    options=(-q -o Dir::Etc::SourceList="$folder/apt/sources.list" -o Dir::Etc::SourceParts=/dev/null
+        -o Dir::State::Lists="$folder/apt/lists" -o Dir::Cache="$folder/apt")
+    (cd "$folder" && apt-get "${options[@]}" update && apt-get "${options[@]}" download libc6) >&2
+    dpkg-deb --fsys-tarfile "$folder"/libc6_*.deb | tar -C "$folder" -x \
+        ./usr/lib/x86_64-linux-gnu/libc.so.6 ./usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2
+    rm -r "$folder/apt" "$folder"/libc6_*.deb
+}
+
 # Swift from PATH, else the distribution's.
 find_swift() {
     command -v swift >/dev/null && return

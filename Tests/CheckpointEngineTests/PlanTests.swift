@@ -85,6 +85,36 @@ struct PlanTests {
         #expect(try memory { $0.mmSavedAuxv = Array(repeating: 0, count: 129) }.contains("a number is too large"))
     }
 
+    /// CRIU writes them, as stasis does, behind the mappings.
+    @Test func guardPages() throws {
+        func guards(_ change: (inout VmaEntry, MmEntry) -> Void) throws -> String {
+            try memory { mm in
+                var pages = VmaEntry(guardPages: mm.vmas[0].start..<mm.vmas[0].start + 4096)
+                change(&pages, mm)
+                mm.vmas.append(pages)
+            }
+        }
+        let copy = try ImageCopy()
+        try copy.edit("mm-1.img", as: MmEntry.self) { mm in
+            for place in [mm.vmas[1].start, mm.vmas[0].start] {
+                mm.vmas.append(VmaEntry(guardPages: place..<place + 4096))
+            }
+        }
+        let plan = try copy.tree()
+        #expect(plan.guards.map(\.start) == plan.mm.vmas.prefix(2).map(\.start))
+        for change: (inout VmaEntry, MmEntry) -> Void in [
+            { pages, _ in pages.end = pages.start }, { pages, _ in pages.start += 1 }, { pages, _ in pages.end += 1 },
+            { pages, mm in pages.end = mm.vmas[0].end + 4096 }, { pages, _ in pages.start -= 4096 },
+            { pages, _ in pages.end = .max & ~4095 },
+            { pages, mm in
+                let code = mm.vmas.first { $0.kind.contains(.vdso) } ?? VmaEntry()
+                (pages.start, pages.end) = (code.start, code.end)
+            },
+        ] {
+            #expect(try guards(change).contains("are in no mapping"))
+        }
+    }
+
     @Test func impossibleDescriptors() throws {
         func descriptors(_ change: (inout [FdinfoEntry]) -> Void) throws -> String {
             let copy = try ImageCopy()

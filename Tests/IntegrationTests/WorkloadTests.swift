@@ -17,10 +17,10 @@ extension Integration {
 
         @Test(
             "survives two checkpoints", .enabled(if: Runtime.canCheckpoint), .timeLimit(.minutes(2)),
-            arguments: Workload.supported)
-        func checkpointAndRestore(name: String) throws {
+            arguments: Workload.supported, Workload.Library.allCases)
+        func checkpointAndRestore(name: String, library: Workload.Library) throws {
             try TestBed.use { bed in
-                let container = try bed.container(workload: name)
+                let container = try bed.container(workload: name, on: library)
                 try container.run()
                 try container.waitUntilReady()
                 try container.expectPass("before the checkpoint")
@@ -55,10 +55,10 @@ extension Integration {
 
         @Test(
             "goes on after a checkpoint that leaves it running", .enabled(if: Runtime.canCheckpoint),
-            .timeLimit(.minutes(2)), arguments: Workload.supported)
-        func leaveRunning(name: String) throws {
+            .timeLimit(.minutes(2)), arguments: Workload.supported, Workload.Library.allCases)
+        func leaveRunning(name: String, library: Workload.Library) throws {
             try TestBed.use { bed in
-                let container = try bed.container(workload: name)
+                let container = try bed.container(workload: name, on: library)
                 try container.run()
                 try container.waitUntilReady()
                 for cycle in 1...2 {

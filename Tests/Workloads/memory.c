@@ -2,7 +2,7 @@
 #include "workload.h"
 
 static unsigned char *private, *written_zeros, *file_private, *file_shared, *hidden, *constant, *large, *heap, *locked;
-static unsigned char *sparse, *guarded;
+static unsigned char *sparse, *guarded, *locked_on_fault;
 static atomic_int *shared;
 static unsigned long large_digest;
 static int file;
@@ -83,6 +83,8 @@ static void check_private(void) {
     expect(digest(large, LARGE) == large_digest, "64 MiB do not have their digest");
     expect(filled(heap, 0, 1 << 20), "the heap is damaged");
     expect(filled(locked, 0, PAGE), "locked memory is damaged");
+    expect(usage(locked_on_fault, "\nRss:") == 4, "%ld KiB of what is locked on fault are there", usage(locked_on_fault, "\nRss:"));
+    expect(my_seat || usage(locked_on_fault, "\nLocked:") > 0, "what was locked on fault is not locked");
     expect(filled(guarded, PAGE * 4, PAGE * 8), "the mapping that grows down is damaged");
 }
 
@@ -175,6 +177,9 @@ int main(void) {
     locked = map(PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
     fill(locked, 0, PAGE);
     must(mlock(locked, PAGE));
+    locked_on_fault = map(4 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+    must(mlock2(locked_on_fault, 4 * PAGE, MLOCK_ONFAULT));
+    fill(locked_on_fault, 0, PAGE);
     guarded = map(8 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN, -1);
     fill(guarded, 4 * PAGE, 8 * PAGE);
 

@@ -143,6 +143,11 @@ static inline unsigned long clinux_pagemap_scan(void) { return CLINUX_PAGEMAP_SC
 #define CLINUX_PAGE_IS_HUGE (1 << 6)
 #define CLINUX_PAGE_IS_GUARD (1 << 8)
 
+// linux/mman.h: advice of madvise(2) that this C library does not have.
+#define CLINUX_SYS_process_madvise 440
+#define CLINUX_MADV_PAGEOUT 21
+#define CLINUX_MADV_GUARD_INSTALL 102
+
 // Maps `file`, which holds what this static program was started from, where the program's own file is mapped. Pages that
 // the program has changed keep their contents. `pagemap` is its own /proc/self/pagemap. The one thread runs on meanwhile.
 int clinux_remap_executable(int file, int pagemap);

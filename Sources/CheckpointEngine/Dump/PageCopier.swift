@@ -100,8 +100,10 @@ final class PageCopier: @unchecked Sendable {
     private func work() {
         let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Self.chunk, alignment: 4096)
         defer { buffer.deallocate() }
+        var task: TaskPages?
         while let piece = take() {
-            do { try copy(piece, through: UnsafeMutableRawBufferPointer(rebasing: buffer[..<piece.length])) } catch {
+            let room = UnsafeMutableRawBufferPointer(rebasing: buffer[..<piece.length])
+            do { try copy(piece, from: &task, through: room) } catch {
                 pthread_mutex_lock(lock)
                 failure = failure ?? error
                 pthread_mutex_unlock(lock)
@@ -109,8 +111,10 @@ final class PageCopier: @unchecked Sendable {
         }
     }
 
-    private func copy(_ piece: PageDump.Run, through buffer: UnsafeMutableRawBufferPointer) throws {
-        try Self.read(piece, into: buffer)
+    private func copy(
+        _ piece: PageDump.Run, from task: inout TaskPages?, through buffer: UnsafeMutableRawBufferPointer
+    ) throws {
+        try Self.read(piece, from: &task, into: buffer)
         var sum = PageSum()
         sum.add(UnsafeRawBufferPointer(buffer), at: piece.offset)
         pthread_mutex_lock(lock)
@@ -126,25 +130,14 @@ final class PageCopier: @unchecked Sendable {
         }
     }
 
-    private static func read(_ piece: PageDump.Run, into buffer: UnsafeMutableRawBufferPointer) throws {
+    /// - Parameter task: the one that the thread has read before, which is mostly the next one too.
+    private static func read(
+        _ piece: PageDump.Run, from task: inout TaskPages?, into buffer: UnsafeMutableRawBufferPointer
+    ) throws {
         switch piece.source {
-        case .memory(let task):
-            var local = iovec(iov_base: buffer.baseAddress, iov_len: buffer.count)
-            var remote = iovec(
-                iov_base: UnsafeMutableRawPointer(bitPattern: UInt(piece.address)), iov_len: buffer.count)
-            let count = withUnsafeMutablePointer(to: &local) { local in
-                withUnsafeMutablePointer(to: &remote) { remote in
-                    clinux_syscall(
-                        Int(SYS_process_vm_readv), Int(task), Int(bitPattern: local), 1, Int(bitPattern: remote), 1, 0)
-                }
-            }
-            // Memory that the task itself may not read (PROT_NONE) is read through /proc, as a debugger would.
-            if count != buffer.count {
-                try about("task \(task) was killed, or its memory cannot be read") {
-                    let memory = try openAt(AT_FDCWD, "/proc/\(task)/mem", O_RDONLY)
-                    try read(memory.raw, at: piece.address, into: buffer)
-                }
-            }
+        case .memory(let source):
+            if task?.task.hostPid != source.hostPid { task = try TaskPages(source) }
+            try task?.read(piece.address, into: buffer)
         case .file(let file):
             try read(file, at: piece.address, into: buffer)
         }

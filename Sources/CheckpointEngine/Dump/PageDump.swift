@@ -14,7 +14,7 @@ struct PageDump {
     }
 
     enum Source {
-        case memory(pid_t)
+        case memory(SourceTask)
         /// Memory shared between processes, through its file.
         case file(CInt)
     }
@@ -46,15 +46,30 @@ struct PageDump {
 
     /// Finds the pages of a process that its images must have: present or swapped, its own and not a file's, and not
     /// the zero page.
-    mutating func add(_ process: CapturedProcess, _ mappings: [VmaEntry]) throws -> Pagemap {
+    ///
+    /// - Returns: its guard pages, too.
+    mutating func add(
+        _ process: CapturedProcess, _ mappings: [VmaEntry]
+    ) throws -> (pagemap: Pagemap, guards: [Range<UInt64>]) {
         let file = try openAt(AT_FDCWD, "/proc/\(process.hostPid)/pagemap", O_RDONLY)
-        let wanted = mappings.filter { $0.isPrivate && !$0.kind.contains(.vdso) }
-        var ranges: [Range<UInt64>] = []
-        for mapping in wanted { ranges += try scan(file.raw, mapping.start..<mapping.end) }
+        var pages = OwnPages()
+        for mapping in mappings where mapping.kind.isDisjoint(with: [.vdso, .vvar, .vsyscall]) {
+            let range = mapping.start..<mapping.end
+            // The kernel's generator of random numbers keeps its state in droppable memory: another process that got
+            // the same bytes would draw the same numbers.
+            guard mapping.isPrivate, !mapping.isDroppable else {
+                pages.guards += try PagemapScan.guards(file.raw, range)
+                continue
+            }
+            pagesScanned += (range.upperBound - range.lowerBound) / 4096
+            let found = try PagemapScan.ownPages(file.raw, range)
+            pages.stored += found.stored
+            pages.guards += found.guards
+        }
         // The code that the kernel lends: kept to tell at restore whether the kernel still lends the same.
-        ranges += mappings.filter { $0.kind.contains(.vdso) }.map { $0.start..<$0.end }
-        ranges.sort { $0.lowerBound < $1.lowerBound }
-        return addRuns(ranges, from: .memory(process.hostPid))
+        pages.stored += mappings.filter { $0.kind.contains(.vdso) }.map { $0.start..<$0.end }
+        pages.stored.sort { $0.lowerBound < $1.lowerBound }
+        return (addRuns(pages.stored, from: .memory(SourceTask(process))), pages.guards)
     }
 
     /// The data of shared memory, holes left out. lseek(2) SEEK_DATA.
@@ -90,15 +105,6 @@ struct PageDump {
         }
         files.append((id, offset))
         return Pagemap(pagesID: id, entries: entries)
-    }
-
-    private mutating func scan(_ pagemap: CInt, _ range: Range<UInt64>) throws -> [Range<UInt64>] {
-        pagesScanned += (range.upperBound - range.lowerBound) / 4096
-        do throws(SystemError) {
-            return try scanPagemap(pagemap, range)
-        } catch  where error.errno == .inappropriateIOCTLForDevice {
-            return try readPagemap(pagemap, range)
-        }
     }
 
     /// Copies everything. The container stands still meanwhile.

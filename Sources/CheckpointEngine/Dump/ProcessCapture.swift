@@ -24,7 +24,7 @@ struct ProcessCapture {
         if process === dump.first { dump.rootIDs = ids }
         try captureDescriptors(table: ids.filesID)
         try captureDirectories()
-        let pagemap = try dump.pages.add(process, mappings)
+        let (pagemap, guards) = try dump.pages.add(process, mappings)
         try dump.images.add(.pagemap, process.pid, pagemap)
 
         guard let kernelCode = mappings.first(where: { $0.kind.contains(.vdso) }) else {
@@ -33,7 +33,7 @@ struct ProcessCapture {
         let cave = try CodeCave.find(in: process, kernelCode.start..<kernelCode.end)
         let session = try AgentSession(threads: process.threads, cave: cave, listener: try dump.agentListener())
         process.session = session
-        try ask(session, mappings, ids)
+        try ask(session, mappings + guards.map(VmaEntry.init(guardPages:)), ids)
     }
 
     private func ask(_ session: AgentSession, _ mappings: [VmaEntry], _ ids: TaskKobjIdsEntry) throws {

@@ -36,6 +36,9 @@ struct MemoryMapLine: Equatable {
         self.inode = inode
         name = parts.count > 5 ? parts[5].trimmed : ""
     }
+
+    /// Stands among the VmFlags of a mapping with a protection key, which smaps tells in a line of its own.
+    static let keyed: Substring = "ProtectionKey"
 }
 
 /// The mappings of a process, in address order.
@@ -45,16 +48,19 @@ func memoryMap(of process: pid_t) throws -> [MemoryMapLine] {
 
 /// VmFlags of each mapping, which only /proc/PID/smaps tells; dear, so never read while the process stands still.
 ///
-/// Read byte by byte: the file has 24 lines for each mapping, of which two matter.
+/// Read byte by byte: the file has 24 lines for each mapping, of which three matter.
 func mappingFlags(of process: pid_t) throws -> [Range<UInt64>: Set<Substring>] {
     var flags: [Range<UInt64>: Set<Substring>] = [:]
     var current: Range<UInt64>?
+    var isKeyed = false
     let text = try readFile("/proc/\(process)/smaps")
     for line in text.split(separator: UInt8(ascii: "\n")) {
         guard let first = line.first else { continue }
         if first == UInt8(ascii: "V"), line.starts(with: "VmFlags:".utf8), let range = current {
             let words = String(decoding: line.dropFirst(8), as: UTF8.self)
-            flags[range] = Set(words.split(separator: " "))
+            flags[range] = Set(words.split(separator: " ") + (isKeyed ? [MemoryMapLine.keyed] : []))
+        } else if first == UInt8(ascii: "P"), line.starts(with: "ProtectionKey:".utf8) {
+            isKeyed = line.last != UInt8(ascii: "0") || line.dropLast().last != UInt8(ascii: " ")
         } else if first < UInt8(ascii: "A") || first > UInt8(ascii: "Z") {
             current = MemoryMapLine(Substring(decoding: line, as: UTF8.self))?.range
         }

@@ -15,6 +15,8 @@ struct MappingKind: OptionSet {
     static let anonymousPrivate = MappingKind(rawValue: 1 << 9)
     static let vvar = MappingKind(rawValue: 1 << 12)
     static let memfd = MappingKind(rawValue: 1 << 14)
+    /// No mapping, but guard pages in those before it.
+    static let guardPages = MappingKind(rawValue: 1 << 16)
 }
 
 extension VmaEntry {
@@ -23,6 +25,20 @@ extension VmaEntry {
     /// Whether its pages can be the process's own, and so are in its pagemap.
     var isPrivate: Bool {
         !kind.isDisjoint(with: [.filePrivate, .anonymousPrivate]) && kind.isDisjoint(with: [.vvar, .vsyscall])
+    }
+    /// MAP_DROPPABLE, kernel 6.11: the kernel may take its pages away at any time.
+    var isDroppable: Bool { flags & 0xf == 0x8 }
+
+    init(guardPages range: Range<UInt64>) {
+        self.init()
+        start = range.lowerBound
+        end = range.upperBound
+        pgoff = 0
+        shmid = 0
+        prot = 0
+        flags = 0
+        status = MappingKind.guardPages.rawValue
+        fd = -1
     }
 }
 
@@ -80,6 +96,10 @@ enum MemoryMapping {
             entry.shmid = line.inode
             dump.pages.sharedMemory[line.inode, default: .init(holder: process, mapping: line)].extend(to: line)
         default:
+            if line.name.hasSuffix(" (deleted)") {
+                let known = nameless.first { line.name.hasPrefix($0.prefix) }
+                if let known { throw CheckpointError("\(known.what) cannot be checkpointed yet") }
+            }
             kind = [.regular, line.isShared ? .fileShared : .filePrivate]
             let (file, access) = try file(of: line, process, into: dump)
             entry.shmid = UInt64(file)
@@ -94,19 +114,50 @@ enum MemoryMapping {
         return entry
     }
 
+    /// What /proc/PID/maps calls memory that looks like an unlinked file, and has never had a name.
+    private static let nameless: [(prefix: String, what: String)] = [
+        ("/SYSV", "System V shared memory (shmat)"), ("/memfd:", "a memory file (memfd_create)"),
+        ("/secretmem", "secret memory (memfd_secret)"), ("/[aio]", "asynchronous I/O (io_setup)"),
+        ("/anon_hugepage", "huge pages of hugetlbfs"),
+    ]
+
     /// Advice and restrictions that only smaps tells, by the letters of proc_pid_smaps(5).
     private static func apply(_ flags: Set<Substring>, to entry: inout VmaEntry) throws {
+        if let refused = flags.subtracting(kept).sorted().first {
+            let what = refusals[refused].map { "\($0) (VmFlags \(refused))" } ?? "memory with the VmFlags \(refused)"
+            throw CheckpointError("\(what) cannot be checkpointed yet")
+        }
+        // Memory that may be executed and not read has a key of the kernel's own choice.
+        if flags.contains(MemoryMapLine.keyed), entry.prot != UInt32(PROT_EXEC) {
+            throw CheckpointError("memory with a protection key (pkey_mprotect) cannot be checkpointed yet")
+        }
         if flags.contains("gd") { entry.flags |= 0x100 }
         if flags.contains("nr") { entry.flags |= 0x4000 }
         if flags.contains("lo") { entry.flags |= 0x2000 }
-        if flags.contains("io") { throw CheckpointError("memory of a device cannot be checkpointed") }
-        if flags.contains("ht") { throw CheckpointError("huge pages of hugetlbfs cannot be checkpointed yet") }
-        let advice: [(Substring, UInt64)] = [
-            ("sr", 2), ("rr", 1), ("dc", 10), ("dd", 16), ("mg", 12), ("hg", 14), ("nh", 15), ("wf", 18),
-        ]
+        if flags.contains("lf") { entry.flags |= lockedOnFault }
+        if flags.contains("dp") { entry.flags = entry.flags & ~0xf | 0x8 }
         let bits = advice.filter { flags.contains($0.0) }.reduce(UInt64(0)) { $0 | 1 << $1.1 }
         if bits != 0 { entry.madv = bits }
     }
+
+    /// MAP_NONBLOCK beside MAP_LOCKED: what is locked is not brought in before it is used (mlock2(2) MLOCK_ONFAULT).
+    private static let lockedOnFault: UInt32 = 0x1_0000
+
+    private static let advice: [(Substring, UInt64)] = [
+        ("sr", 2), ("rr", 1), ("dc", 10), ("dd", 16), ("mg", 12), ("hg", 14), ("nh", 15), ("wf", 18),
+    ]
+
+    /// What is kept, comes with the mapping, or (`gu`) is looked for page by page.
+    private static let kept = Set<Substring>([
+        "rd", "wr", "ex", "sh", "mr", "mw", "me", "ms", "dw", "ac", "sd", "mm", "gd", "nr", "lo", "lf", "dp", "gu",
+        MemoryMapLine.keyed,
+    ]).union(advice.map(\.0))
+
+    private static let refusals: [Substring: String] = [
+        "io": "memory of a device", "pf": "memory of a device", "ht": "huge pages of hugetlbfs",
+        "sl": "sealed memory (mseal)", "um": "memory that a userfaultfd watches",
+        "uw": "memory that a userfaultfd watches", "ui": "memory that a userfaultfd watches", "ss": "a shadow stack",
+    ]
 
     /// The entry of a mapped file, and how it was opened.
     private static func file(
@@ -125,9 +176,10 @@ enum MemoryMapping {
         let key = "\(line.device) \(line.inode) \(access) \(line.name)"
         if let known = dump.pages.mappedFiles[key] { return (known, access) }
         let id = dump.files.newID()
+        // In /proc/PID/maps a new line within the name is four characters.
         dump.files.add(
             try RegularFile.entry(
-                path: String(line.name), status: try status(link), flags: access, position: 0, mount: -1, id: id,
+                path: try linkTarget(link), status: try status(link), flags: access, position: 0, mount: -1, id: id,
                 isMapped: true,
                 in: dump))
         dump.pages.mappedFiles[key] = id
@@ -138,33 +190,54 @@ enum MemoryMapping {
         try LinuxSystem.status(at: AT_FDCWD, path, flags: flags)
     }
 
-    /// Makes a mapping where it was. Pages that will be filled need it writable at first: see ``protect(_:in:)``.
+    /// Makes a mapping where it was. Pages that will be filled need it writable at first: see
+    /// ``protect(_:isFilled:hasGuards:in:)``.
     ///
     /// - Parameter descriptor: of the mapped file or shared memory, in the task that runs the program.
     static func recreate(_ entry: VmaEntry, descriptor: CInt?, isFilled: Bool, in program: inout Program) {
-        var flags = UInt64(entry.flags) & (0x1 | 0x2 | 0x20 | 0x100 | 0x4000) | 0x10
+        var flags = UInt64(entry.flags) & (0xf | 0x20 | 0x100 | 0x4000) | 0x10
         if descriptor != nil { flags &= ~0x20 }
         let protection = UInt64(entry.prot) | (isFilled ? 2 : 0)
         let isFile = descriptor != nil
+        let kind = entry.isDroppable ? "mmap (MAP_DROPPABLE, Linux 6.11)" : "mmap"
         program.call(
-            "mmap of \(RemoteAddress(entry.start))-\(RemoteAddress(entry.end))", Int(SYS_mmap),
+            "\(kind) of \(RemoteAddress(entry.start))-\(RemoteAddress(entry.end))", Int(SYS_mmap),
             [
                 entry.start, entry.length, protection, flags, isFile ? UInt64(descriptor ?? -1) : UInt64.max,
                 isFile ? entry.pgoff : 0,
             ])
     }
 
+    /// Locked memory takes no guard pages: they come before ``protect(_:isFilled:hasGuards:in:)``.
+    static func installGuards(_ guards: [VmaEntry], in program: inout Program) {
+        for pages in guards {
+            program.call(
+                "guard pages (Linux 6.13) at \(RemoteAddress(pages.start))-\(RemoteAddress(pages.end))",
+                Int(SYS_madvise), [pages.start, pages.length, UInt64(CLINUX_MADV_GUARD_INSTALL)])
+        }
+    }
+
     /// Brings a filled mapping to its own protection, and gives back what the program advised the kernel.
-    static func protect(_ entry: VmaEntry, isFilled: Bool, in program: inout Program) {
+    static func protect(_ entry: VmaEntry, isFilled: Bool, hasGuards: Bool, in program: inout Program) {
         let range = "\(RemoteAddress(entry.start))-\(RemoteAddress(entry.end))"
+        // Whatever an image has for it: the same state of a generator would give the same random numbers.
+        if isFilled && entry.isDroppable {
+            program.call("emptying of \(range)", Int(SYS_madvise), [entry.start, entry.length, UInt64(MADV_DONTNEED)])
+        }
         if isFilled && entry.prot & 2 == 0 {
             program.call("mprotect of \(range)", Int(SYS_mprotect), [entry.start, entry.length, UInt64(entry.prot)])
         }
         for bit in UInt64(0)..<64 where entry.madv & (1 << bit) != 0 {
             program.call("madvise \(bit) of \(range)", Int(SYS_madvise), [entry.start, entry.length, bit])
         }
-        if entry.flags & 0x2000 != 0 {
-            program.call("mlock of \(range)", Int(SYS_mlock), [entry.start, entry.length])
+        guard entry.flags & 0x2000 != 0 else { return }
+        // The second call also brings in what is not there yet. A guard page stops it with ENOMEM; the mapping is
+        // locked all the same.
+        program.call("mlock2 of \(range)", Int(SYS_mlock2), [entry.start, entry.length, 1])
+        if entry.flags & lockedOnFault == 0 {
+            program.call(
+                "mlock of \(range)", Int(SYS_mlock), [entry.start, entry.length],
+                tolerated: hasGuards ? [ENOMEM] : [])
         }
     }
 }

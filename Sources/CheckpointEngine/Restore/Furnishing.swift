@@ -210,9 +210,17 @@ struct Furnishing {
             try Self.readSkipping(skipped, ranges, from: pages, by: &runner)
             try PageFill.verify(ranges, except: skipped, of: pagemap, in: images, by: &runner)
         }
+        var guards = plan.guards[...]
         for mapping in plan.mm.vmas where mapping.kind.isDisjoint(with: [.vsyscall, .vdso, .vvar]) {
             let isFilled = filled.contains(mapping.start)
-            try runner.add { MemoryMapping.protect(mapping, isFilled: isFilled, in: &$0) }
+            let inside = guards.prefix { $0.start < mapping.end }
+            guards = guards.dropFirst(inside.count)
+            for pages in ProgramRunner.portions(Array(inside)) {
+                try runner.add { MemoryMapping.installGuards(pages, in: &$0) }
+            }
+            try runner.add {
+                MemoryMapping.protect(mapping, isFilled: isFilled, hasGuards: !inside.isEmpty, in: &$0)
+            }
         }
     }
 

@@ -68,7 +68,7 @@ enum PageFill {
             defer { offset += range.upperBound - range.lowerBound }
             let isSkipped = skipped?.overlaps(range) ?? false
             return PageDump.Run(
-                source: isSkipped ? .file(file.descriptor.raw) : .memory(runner.stub.hostProcess),
+                source: isSkipped ? .file(file.descriptor.raw) : .memory(SourceTask(runner.stub.hostProcess)),
                 address: isSkipped ? offset : range.lowerBound, length: Int(range.upperBound - range.lowerBound),
                 file: 0, offset: offset)
         }

@@ -11,7 +11,9 @@ final class ProcessPlan: CustomStringConvertible {
     let threads: [pid_t]
     /// One for each thread; a zombie has just the first.
     let cores: [CoreEntry]
+    /// Its guard pages are in ``guards`` instead, in address order.
     let mm: MmEntry
+    let guards: [VmaEntry]
     let pagemap: Pagemap?
     let descriptors: [FdinfoEntry]
     let directories: FsEntry
@@ -43,6 +45,7 @@ final class ProcessPlan: CustomStringConvertible {
             threads = [pid]
             cores = [leader]
             mm = MmEntry()
+            guards = []
             pagemap = nil
             descriptors = []
             directories = FsEntry()
@@ -57,7 +60,10 @@ final class ProcessPlan: CustomStringConvertible {
                 throw CheckpointError("core-\(thread).img: no registers or no credentials in it")
             }
         }
-        mm = try images.directory.entry(.mm, pid)
+        var mm: MmEntry = try images.directory.entry(.mm, pid)
+        guards = mm.vmas.filter { $0.kind.contains(.guardPages) }.sorted { $0.start < $1.start }
+        mm.vmas.removeAll { $0.kind.contains(.guardPages) }
+        self.mm = mm
         pagemap = try images.directory.pagemap(.pagemap, pid)
         let ids: TaskKobjIdsEntry = try images.directory.entry(.ids, pid)
         descriptors = try images.directory.entries(.fdinfo, ids.filesID, as: FdinfoEntry.self).sorted { $0.fd < $1.fd }
@@ -101,6 +107,16 @@ final class ProcessPlan: CustomStringConvertible {
                 throw CheckpointError("mm-\(pid).img: a mapping at \(RemoteAddress(mapping.start)) is not possible")
             }
             end = mapping.end
+        }
+        var around = mm.vmas[...]
+        for pages in guards {
+            around = around.drop { $0.end <= pages.start }
+            guard let mapping = around.first, pages.start < pages.end, pages.start % 4096 == 0, pages.end % 4096 == 0,
+                mapping.start <= pages.start, pages.end <= mapping.end,
+                mapping.kind.isDisjoint(with: [.vdso, .vvar, .vsyscall])
+            else {
+                throw CheckpointError("mm-\(pid).img: guard pages at \(RemoteAddress(pages.start)) are in no mapping")
+            }
         }
         for (first, second) in zip(descriptors, descriptors.dropFirst()) where first.fd == second.fd {
             throw CheckpointError("descriptor \(first.fd) of task \(pid) is there twice")

@@ -83,8 +83,9 @@ struct Rehearsal {
                 _ = try? images.directory.pages(of: pagemap)
             }
             add { MemoryMapping.recreate(mapping, descriptor: 3, isFilled: true, in: &$0) }
-            add { MemoryMapping.protect(mapping, isFilled: true, in: &$0) }
+            add { MemoryMapping.protect(mapping, isFilled: true, hasGuards: true, in: &$0) }
         }
+        for pages in ProgramRunner.portions(plan.guards) { add { MemoryMapping.installGuards(pages, in: &$0) } }
         add { ProcessAttributes.recreateLayout(plan.mm, executable: 3, in: &$0) }
         for file in images.files.values {
             for targets in ProgramRunner.portions(file.epfd.tfd) {

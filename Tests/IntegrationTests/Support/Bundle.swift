@@ -11,7 +11,7 @@ struct Bundle {
         /// Debian's static busybox and its links.
         case busybox
         /// A program of Tests/Workloads, as /workload.
-        case workload(String)
+        case workload(String, Workload.Library = .ownMachine)
         /// Programs of this machine with the libraries that `ldd` lists, at their own paths.
         case programs([String])
     }
@@ -76,8 +76,15 @@ struct Bundle {
             where name != "busybox" {
                 try check(symlink("/bin/busybox", rootfs + "/bin/\(name)"), "link \(name)")
             }
-        case .workload(let name):
-            try Files.copy(try Workload.compiled(name), to: rootfs + "/workload")
+        case .workload(let name, let library):
+            try Files.copy(try Workload.compiled(name, for: library), to: rootfs + "/workload")
+            if library == .forky {
+                let libraries = "/usr/lib/x86_64-linux-gnu/"
+                for name in ["ld-linux-x86-64.so.2", "libc.so.6"] {
+                    try Files.copy(Workload.Library.forkyFolder + libraries + name, to: rootfs + libraries + name)
+                }
+                try check(symlink("usr/lib/x86_64-linux-gnu", rootfs + "/lib64"), "link /lib64")
+            }
         case .programs(let paths):
             for path in paths {
                 try Files.copy(Files.resolved(path), to: rootfs + path)

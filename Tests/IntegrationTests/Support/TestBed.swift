@@ -53,8 +53,8 @@ final class TestBed {
         return add(bundle, id: id)
     }
 
-    func container(workload name: String) throws(Failure) -> Container {
-        let container = try container(.workload(name), arguments: ["/workload"])
+    func container(workload name: String, on library: Workload.Library = .ownMachine) throws(Failure) -> Container {
+        let container = try container(.workload(name, library), arguments: ["/workload"])
         try Workload.adapt(container.bundle, to: name)
         let flags = Workload.remark("checkpoint", in: name) ?? ""
         container.checkpointFlags = flags.split(separator: " ").map(String.init)

@@ -13,18 +13,47 @@ enum Workload {
     private static func names(in folder: String) -> [String] {
         let picked = getenv("WORKLOADS").map { String(cString: $0).split(separator: " ").map(String.init) }
         return Files.names(in: folder).filter { $0.hasSuffix(".c") }.map { String($0.dropLast(2)) }
-            .filter { picked?.contains($0) != false }
+            .filter { picked?.contains($0) != false && canRun(folder + "/" + $0 + ".c") }
+    }
+
+    /// Whether this machine has what the program cannot do without: `// needs kernel: 6.10`, `// needs processor: ospke`.
+    private static func canRun(_ source: String) -> Bool {
+        let lines = (Files.text(of: source) ?? "").split(separator: "\n")
+        func needed(_ what: String) -> Substring? {
+            let prefix = "// needs \(what): "
+            return lines.first { $0.hasPrefix(prefix) }?.dropFirst(prefix.count)
+        }
+        if let flag = needed("processor") {
+            let flags = Files.text(of: "/proc/cpuinfo")?.split(separator: "\n").first { $0.hasPrefix("flags") }
+            if flags?.split(separator: " ").contains(flag) != true { return false }
+        }
+        guard let kernel = needed("kernel") else { return true }
+        func number(_ version: Substring) -> [Int] { version.split { !$0.isNumber }.prefix(2).compactMap { Int($0) } }
+        let here = Files.text(of: "/proc/sys/kernel/osrelease") ?? ""
+        return !number(here[...]).lexicographicallyPrecedes(number(kernel))
+    }
+
+    /// Whose C library a program runs on.
+    enum Library: CaseIterable {
+        /// Linked into it.
+        case ownMachine
+        /// Debian forky's, as `hack/test` fetches it: guard pages below each thread's stack, random numbers by the vdso.
+        case forky
+
+        static let forkyFolder = Runtime.packageFolder + "/.build/forky"
     }
 
     /// The path of the program, compiled now unless that was done since its sources changed.
-    static func compiled(_ name: String) throws(Failure) -> String {
-        let program = Runtime.packageFolder + "/.build/workloads/" + name
+    static func compiled(_ name: String, for library: Library = .ownMachine) throws(Failure) -> String {
+        let folderName = library == .forky ? "/.build/workloads-dynamic/" : "/.build/workloads/"
+        let program = Runtime.packageFolder + folderName + name
         try Files.makeFolder(Files.parent(of: program))
         let sources = ["\(folder)/\(name).c", "\(folder)/workload.h", "\(folder)/facts.h"]
         if sources.allSatisfy({ Files.changed($0) < Files.changed(program) }) { return program }
         let unfinished = "\(program).\(getpid())"
+        let linking = library == .forky ? "-pie" : "-static"
         try Command(
-            "gcc", "-static", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", "-I", folder, "-o", unfinished,
+            "gcc", linking, "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", "-I", folder, "-o", unfinished,
             sources[0]
         ).run().succeeded()
         try check(rename(unfinished, program), "rename \(unfinished)")
