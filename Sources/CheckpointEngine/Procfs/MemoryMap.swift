@@ -43,18 +43,30 @@ func memoryMap(of process: pid_t) throws -> [MemoryMapLine] {
     try readText("/proc/\(process)/maps").split(separator: "\n").compactMap { MemoryMapLine($0) }
 }
 
+/// What smaps tells of a mapping, as far as it matters, by the letters of proc_pid_smaps(5): a bit for each pair.
+struct MappingFlags: Equatable {
+    private static let names = ["gd", "nr", "lo", "io", "ht", "sr", "rr", "dc", "dd", "mg", "hg", "nh", "wf"]
+    private var bits: UInt16 = 0
+
+    init(_ words: Substring = "") {
+        for word in words.split(separator: " ") {
+            if let bit = Self.names.firstIndex(of: String(word)) { bits |= 1 << UInt16(bit) }
+        }
+    }
+
+    func contains(_ name: String) -> Bool { Self.names.firstIndex(of: name).map { bits & 1 << UInt16($0) != 0 } ?? false }
+}
+
 /// VmFlags of each mapping, which only /proc/PID/smaps tells; dear, so never read while the process stands still.
 ///
-/// Read byte by byte: the file has 24 lines for each mapping, of which two matter.
-func mappingFlags(of process: pid_t) throws -> [Range<UInt64>: Set<Substring>] {
-    var flags: [Range<UInt64>: Set<Substring>] = [:]
+/// Read byte by byte, and in pieces: the file has 24 lines for each mapping, of which two matter.
+func mappingFlags(of process: pid_t) throws -> [Range<UInt64>: MappingFlags] {
+    var flags: [Range<UInt64>: MappingFlags] = [:]
     var current: Range<UInt64>?
-    let text = try readFile("/proc/\(process)/smaps")
-    for line in text.split(separator: UInt8(ascii: "\n")) {
-        guard let first = line.first else { continue }
+    try forEachLine(of: "/proc/\(process)/smaps") { line in
+        guard let first = line.first else { return }
         if first == UInt8(ascii: "V"), line.starts(with: "VmFlags:".utf8), let range = current {
-            let words = String(decoding: line.dropFirst(8), as: UTF8.self)
-            flags[range] = Set(words.split(separator: " "))
+            flags[range] = MappingFlags(Substring(decoding: line.dropFirst(8), as: UTF8.self))
         } else if first < UInt8(ascii: "A") || first > UInt8(ascii: "Z") {
             current = MemoryMapLine(Substring(decoding: line, as: UTF8.self))?.range
         }

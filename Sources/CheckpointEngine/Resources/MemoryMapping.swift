@@ -34,7 +34,7 @@ enum MemoryMapping {
     ///
     /// - Parameter flags: VmFlags, read before the process stood still.
     static func capture(
-        _ process: CapturedProcess, flags: [Range<UInt64>: Set<Substring>], into dump: Dump
+        _ process: CapturedProcess, flags: [Range<UInt64>: MappingFlags], into dump: Dump
     ) throws -> [VmaEntry] {
         var entries: [VmaEntry] = []
         let lines = try memoryMap(of: process.hostPid)
@@ -57,7 +57,7 @@ enum MemoryMapping {
     }
 
     private static func capture(
-        _ line: MemoryMapLine, flags: Set<Substring>?, _ process: CapturedProcess, into dump: Dump
+        _ line: MemoryMapLine, flags: MappingFlags?, _ process: CapturedProcess, into dump: Dump
     ) throws -> VmaEntry {
         var entry = VmaEntry()
         entry.start = line.start
@@ -89,19 +89,19 @@ enum MemoryMapping {
         if kind.contains(.anonymousPrivate) { entry.pgoff = 0 }
         if line.name == "[stack]" { entry.flags |= 0x100 }
         // The kernel's own pages carry flags of their own (vvar says `io`).
-        if kind.isDisjoint(with: [.vvar, .vdso, .vsyscall]) { try apply(flags ?? [], to: &entry) }
+        if kind.isDisjoint(with: [.vvar, .vdso, .vsyscall]) { try apply(flags ?? MappingFlags(), to: &entry) }
         entry.status = kind.rawValue
         return entry
     }
 
     /// Advice and restrictions that only smaps tells, by the letters of proc_pid_smaps(5).
-    private static func apply(_ flags: Set<Substring>, to entry: inout VmaEntry) throws {
+    private static func apply(_ flags: MappingFlags, to entry: inout VmaEntry) throws {
         if flags.contains("gd") { entry.flags |= 0x100 }
         if flags.contains("nr") { entry.flags |= 0x4000 }
         if flags.contains("lo") { entry.flags |= 0x2000 }
         if flags.contains("io") { throw CheckpointError("memory of a device cannot be checkpointed") }
         if flags.contains("ht") { throw CheckpointError("huge pages of hugetlbfs cannot be checkpointed yet") }
-        let advice: [(Substring, UInt64)] = [
+        let advice: [(String, UInt64)] = [
             ("sr", 2), ("rr", 1), ("dc", 10), ("dd", 16), ("mg", 12), ("hg", 14), ("nh", 15), ("wf", 18),
         ]
         let bits = advice.filter { flags.contains($0.0) }.reduce(UInt64(0)) { $0 | 1 << $1.1 }
@@ -125,8 +125,8 @@ enum MemoryMapping {
         let key = "\(line.device) \(line.inode) \(access) \(line.name)"
         if let known = dump.pages.mappedFiles[key] { return (known, access) }
         let id = dump.files.newID()
-        dump.files.add(
-            try RegularFile.entry(
+        try dump.files.add(
+            RegularFile.entry(
                 path: String(line.name), status: try status(link), flags: access, position: 0, mount: -1, id: id,
                 isMapped: true,
                 in: dump))
