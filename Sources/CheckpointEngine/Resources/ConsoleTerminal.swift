@@ -23,7 +23,7 @@ enum ConsoleTerminal: FileKind {
         try SignalOwner.refuseSignals(file)
         if dump.terminals.isEmpty { dump.terminals = try entries(file, isConsole: isConsole, console, dump) }
         let named = dump.files.newID()
-        dump.files.add(
+        try dump.files.add(
             .with {
                 $0.type = .reg
                 $0.id = named

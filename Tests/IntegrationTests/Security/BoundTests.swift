@@ -59,7 +59,9 @@ extension Integration {
         func depth(count: Int) throws {
             try TestBed.use { bed in
                 let container = try crowd("deep", count, in: bed) { config in
-                    let mount: JSONValue = ["destination": "/deep", "type": "tmpfs", "source": "tmpfs", "options": ["mode=0755"]]
+                    let mount: JSONValue = [
+                        "destination": "/deep", "type": "tmpfs", "source": "tmpfs", "options": ["mode=0755"],
+                    ]
                     config["mounts"] = .array(config["mounts"].elements + [mount])
                 }
                 try expectBounded(container, in: bed)
