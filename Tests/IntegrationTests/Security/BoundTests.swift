@@ -50,9 +50,9 @@ extension Integration {
             try container.expectPass("after the restore")
         }
 
-        @Test("many short messages in unix sockets", .timeLimit(.minutes(2)))
-        func messages() throws {
-            try TestBed.use { bed in try expectBounded(try crowd("queue", 100, in: bed), in: bed) }
+        @Test("many messages in unix sockets, short or long", .timeLimit(.minutes(2)), arguments: ["queue", "bulk"])
+        func messages(kind: String) throws {
+            try TestBed.use { bed in try expectBounded(try crowd(kind, 600, in: bed), in: bed) }
         }
 
         @Test("directories deep in each other, beyond the longest path", .timeLimit(.minutes(2)), arguments: [300, 4500])

@@ -19,24 +19,26 @@ static void check_eventfds(void) {
 }
 
 // ---- pairs of sockets, with one short message each, or full of them ----
-static int (*pairs)[2], (*messages);
-static void make_pairs(int most) {
+static int (*pairs)[2], *messages, message[4096], length;
+static void make_pairs(int most, int size) {
+    length = size;
     pairs = calloc(count, sizeof *pairs);
     messages = calloc(count, sizeof *messages);
     for (int i = 0; i < count; i++) {
         must(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, pairs[i]));
-        while (messages[i] < most && send(pairs[i][0], &i, sizeof i, 0) == sizeof i) messages[i]++;
+        message[0] = i;
+        while (messages[i] < most && send(pairs[i][0], message, length, 0) == length) messages[i]++;
     }
 }
-static void make_sockets(void) { make_pairs(1); }
-static void make_queues(void) { make_pairs(1 << 30); }
+static void make_sockets(void) { make_pairs(1, sizeof(int)); }
+static void make_queues(void) { make_pairs(1 << 30, sizeof(int)); }
+static void make_bulk(void) { make_pairs(1 << 30, sizeof message); }
 static void check_pairs(void) {
     for (int i = 0; i < count; i++) {
-        int value = -1;
         for (int n = 0; n < messages[i]; n++)
-            expect(recv(pairs[i][1], &value, sizeof value, 0) == sizeof value && value == i, "message %d of %d", n, i);
-        expect(recv(pairs[i][1], &value, sizeof value, 0) < 0, "one message too many in %d", i);
-        for (int n = 0; n < messages[i]; n++) expect(send(pairs[i][0], &i, sizeof i, 0) == sizeof i, "send");
+            expect(recv(pairs[i][1], message, length, 0) == length && message[0] == i, "message %d of %d", n, i);
+        expect(recv(pairs[i][1], message, length, 0) < 0, "one message too many in %d", i);
+        for (int n = 0; n < messages[i]; n++) expect(send(pairs[i][0], message, length, 0) == length, "send");
     }
 }
 
@@ -108,7 +110,8 @@ static const struct {
     const char *name;
     void (*make)(void), (*check)(void);
 } kinds[] = {{"eventfd", make_eventfds, check_eventfds},    {"socket", make_sockets, check_pairs},
-             {"queue", make_queues, check_pairs},           {"deep", make_deep, check_deep},
+             {"queue", make_queues, check_pairs},           {"bulk", make_bulk, check_pairs},
+             {"deep", make_deep, check_deep},
              {"mapping", make_mappings, check_mappings},    {"process", make_processes, check_processes}};
 
 int main(int argc, char **argv) {
