@@ -77,7 +77,7 @@ extension Integration {
                 try container.checkpoint(to: "image")
                 let image = container.imageFolder("image")
                 try check(unlink(image + "/checksums.stasis"), "remove the checksums")
-                for size in [4095, 200 << 20, 1 << 40] {
+                for size in [200 << 20, 1 << 40] {
                     let file = try check(open("\(image)/\(name)", O_WRONLY | O_CREAT, 0o600), "open \(name)")
                     try check(ftruncate(file, size), "lengthen \(name)")
                     close(file)
@@ -88,6 +88,21 @@ extension Integration {
                     #expect(monotonicSeconds() - start < 5)
                     try bed.expectNoLeaks()
                 }
+            }
+        }
+
+        @Test("a kill that is interrupted reaches all, without a pid namespace too", .timeLimit(.minutes(1)))
+        func interruptedKill() throws {
+            try TestBed.use { bed in
+                let container = try crowd("process", 20, in: bed) { config in
+                    let namespaces = config["linux"]["namespaces"].elements
+                    config["linux"]["namespaces"] = .array(namespaces.filter { $0["type"].string != "pid" })
+                }
+                #expect(bed.leakCheck.processes().count >= 21)
+                var command = bed.runtime.command(["kill", "--all", container.id, "HUP"])
+                command.words = [try Workload.compiled("hostile/at_call"), "3", "stop"] + command.words
+                _ = try command.run()
+                #expect(until(seconds: 10) { bed.leakCheck.processes().isEmpty })
             }
         }
 

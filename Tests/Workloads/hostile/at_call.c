@@ -1,6 +1,6 @@
 // Runs a program and lets it meet a fault at one of its changes of a directory: `at_call N kill PROGRAM...` kills it before
-// the Nth call that links, renames, removes or syncs; `at_call N ERRNO PROGRAM...` fails that call. Exits with 99 if there are
-// fewer, else as the program does (137 if it was killed).
+// the Nth call that links, renames, removes or syncs; `at_call N ERRNO PROGRAM...` fails that call. `at_call N stop PROGRAM...`
+// sends it SIGTERM before its Nth kill(2). Exits with 99 if there are fewer, else as the program does (137 if it was killed).
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -12,7 +12,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+static int stops;
+
 static int is_counted(long call) {
+    if (stops) return call == SYS_kill;
     return call == SYS_linkat || call == SYS_renameat || call == SYS_renameat2 || call == SYS_unlinkat ||
            call == SYS_mkdirat || call == SYS_fsync || call == SYS_syncfs;
 }
@@ -20,7 +23,8 @@ static int is_counted(long call) {
 int main(int argc, char **argv) {
     if (argc < 4) return 2;
     long wanted = atol(argv[1]), seen = 0;
-    int fault = strcmp(argv[2], "kill") == 0 ? 0 : atoi(argv[2]);
+    stops = strcmp(argv[2], "stop") == 0;
+    int fault = atoi(argv[2]);
     pid_t child = fork();
     if (child == 0) {
         ptrace(PTRACE_TRACEME, 0, 0, 0);
@@ -47,7 +51,8 @@ int main(int argc, char **argv) {
             long size = ptrace(PTRACE_GET_SYSCALL_INFO, task, sizeof info, &info);
             if (size > 0 && info.op == PTRACE_SYSCALL_INFO_ENTRY && is_counted(info.entry.nr) && ++seen == wanted) {
                 if (fault == 0) {
-                    kill(child, SIGKILL);
+                    kill(child, stops ? SIGTERM : SIGKILL);
+                    if (stops) ptrace(PTRACE_SYSCALL, task, 0, 0);
                     continue;
                 }
                 struct user_regs_struct registers;
