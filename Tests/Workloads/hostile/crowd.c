@@ -1,7 +1,6 @@
 // Has very many of one kind of object: `crowd KIND COUNT`. Each is still there, and what it should be, when it is asked.
 #include "workload.h"
 #include <sys/eventfd.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 
 static int count;
@@ -95,7 +94,6 @@ static void make_processes(void) {
     for (int i = 0; i < count; i++) {
         pid_t child = must(fork());
         if (child == 0) {
-            prctl(PR_SET_PDEATHSIG, SIGKILL);
             if (i % 2) setpgid(0, 0);
             for (;;) pause();
         }
