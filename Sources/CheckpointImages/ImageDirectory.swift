@@ -15,7 +15,8 @@ package struct RawImage: ~Copyable, Sendable {
             let count = try onFile(name) { () throws(SystemError) -> Int in
                 try system("read") {
                     buffer.withUnsafeMutableBytes {
-                        pread(raw, $0.baseAddress?.advanced(by: done), $0.count - done, off_t(place.offset) + off_t(done))
+                        pread(
+                            raw, $0.baseAddress?.advanced(by: done), $0.count - done, off_t(place.offset) + off_t(done))
                     }
                 }
             }

@@ -22,7 +22,9 @@ package struct ImageSet: Sendable {
     /// Adds a file with its whole content: an image, or a raw one such as an archive.
     package mutating func add(_ name: String, _ bytes: [UInt8]) throws(ImageError) {
         total += UInt64(bytes.count)
-        guard bytes.count <= ImageLimits.bytes(name), total <= ImageLimits.held else { throw ImageLimits.tooLarge(name) }
+        guard bytes.count <= ImageLimits.bytes(name), total <= ImageLimits.held else {
+            throw ImageLimits.tooLarge(name)
+        }
         images.append((name, bytes))
         checksums.add(name, bytes)
         guard let early, byteCount > Self.portion else { return }

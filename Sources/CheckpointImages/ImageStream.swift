@@ -13,7 +13,8 @@ package final class ImageStream {
     /// Bytes that wait to be written.
     private static let portion = 64 << 10
 
-    package convenience init(_ kind: ImageKind, _ id: some BinaryInteger = UInt64(0), in directory: CInt) throws(ImageError)
+    package convenience init(_ kind: ImageKind, _ id: some BinaryInteger = UInt64(0), in directory: CInt)
+        throws(ImageError)
     {
         try self.init(ImageWriter(kind, id), in: directory)
     }

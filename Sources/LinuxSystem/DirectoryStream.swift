@@ -21,7 +21,8 @@ public struct DirectoryStream: ~Copyable {
                 let raw = directory.raw
                 let count = try system("read directory") {
                     buffer.withUnsafeMutableBytes {
-                        clinux_syscall(Int(SYS_getdents64), Int(raw), Int(bitPattern: $0.baseAddress), $0.count, 0, 0, 0)
+                        clinux_syscall(
+                            Int(SYS_getdents64), Int(raw), Int(bitPattern: $0.baseAddress), $0.count, 0, 0, 0)
                     }
                 }
                 if count == 0 { return nil }

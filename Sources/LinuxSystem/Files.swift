@@ -75,7 +75,9 @@ public func forEachLine(of path: String, _ body: (ArraySlice<UInt8>) throws -> V
     var chunk = [UInt8](repeating: 0, count: 64 << 10)
     var rest: [UInt8] = []
     while true {
-        let count = try system("read \(path)") { chunk.withUnsafeMutableBytes { read(file.raw, $0.baseAddress, $0.count) } }
+        let count = try system("read \(path)") {
+            chunk.withUnsafeMutableBytes { read(file.raw, $0.baseAddress, $0.count) }
+        }
         rest += chunk[..<count]
         var start = 0
         while let end = rest[start...].firstIndex(of: UInt8(ascii: "\n")) {

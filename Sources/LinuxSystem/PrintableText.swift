@@ -12,7 +12,8 @@ extension String {
             case _ where scalar.isUnprintable:
                 let digits = String(scalar.value, radix: 16)
                 let width = scalar.value < 0x80 ? 2 : 4
-                text += (width == 2 ? "\\x" : "\\u") + String(repeating: "0", count: max(0, width - digits.count)) + digits
+                text +=
+                    (width == 2 ? "\\x" : "\\u") + String(repeating: "0", count: max(0, width - digits.count)) + digits
             default: text.unicodeScalars.append(scalar)
             }
         }

@@ -19,7 +19,9 @@ struct KernelOrderTests {
         for key in keys { #expect(try id(key) == key * 3) }
         let first = comparisons
         for key in keys.reversed() {
-            #expect(try order.value({ key == $0.key ? .same : key < $0.key ? .before : .after }) { (key, -1) }.id == key * 3)
+            #expect(
+                try order.value({ key == $0.key ? .same : key < $0.key ? .before : .after }) { (key, -1) }.id == key * 3
+            )
         }
         // Linear search would take 200,000,000.
         #expect(first < count * 20)

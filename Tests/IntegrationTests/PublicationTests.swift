@@ -112,7 +112,9 @@ extension Integration {
         func figures() throws {
             try TestBed.use { bed in
                 let container = try running(in: bed)
-                for name in ["stats-dump", "stats-restore"] { try Files.makeFolder(container.bundle.folder + "/" + name) }
+                for name in ["stats-dump", "stats-restore"] {
+                    try Files.makeFolder(container.bundle.folder + "/" + name)
+                }
                 let outcome = try container.checkpointCommand(to: "image").run()
                 #expect(outcome.status == 0 && outcome.errors.contains("stats-dump"), "\(outcome)")
                 let restored = try container.restoreCommand(from: "image").run()

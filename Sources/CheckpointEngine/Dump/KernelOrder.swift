@@ -9,7 +9,8 @@ struct KernelOrder<Value> {
     /// The value of the object that is the same, or the one that `make` makes for a new object.
     ///
     /// - Parameter compare: how the new object compares with a value's.
-    mutating func value(_ compare: (Value) throws -> KernelComparison, orMake make: () throws -> Value) throws -> Value {
+    mutating func value(_ compare: (Value) throws -> KernelComparison, orMake make: () throws -> Value) throws -> Value
+    {
         let piece = try Self.position(in: pieces.dropFirst(), compare) { $0[0] }.index - 1
         let place = try Self.position(in: pieces[piece][...], compare) { $0 }
         if let known = place.same { return known }

@@ -54,7 +54,9 @@ struct MappingFlags: Equatable {
         }
     }
 
-    func contains(_ name: String) -> Bool { Self.names.firstIndex(of: name).map { bits & 1 << UInt16($0) != 0 } ?? false }
+    func contains(_ name: String) -> Bool {
+        Self.names.firstIndex(of: name).map { bits & 1 << UInt16($0) != 0 } ?? false
+    }
 }
 
 /// VmFlags of each mapping, which only /proc/PID/smaps tells; dear, so never read while the process stands still.

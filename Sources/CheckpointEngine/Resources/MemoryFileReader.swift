@@ -49,7 +49,9 @@ struct MemoryFileReader {
         hasBegun = true
         if entry.isDirectory {
             depth += 1
-            guard depth <= Self.deepest else { throw CheckpointError("more than \(Self.deepest) directories in each other") }
+            guard depth <= Self.deepest else {
+                throw CheckpointError("more than \(Self.deepest) directories in each other")
+            }
         }
         if entry.isRegular, !isFurtherName { open = entry }
         return .entry(entry)
@@ -112,7 +114,8 @@ struct MemoryFileReader {
             let name = try text(limit: 255)
             let value = Array(try bytes(limit: 64 << 10))
             total += name.utf8.count + value.count
-            guard MemoryFileSystem.isCarried(name), !name.utf8.contains(0), total <= MemoryFileEntry.attributeLimit else {
+            guard MemoryFileSystem.isCarried(name), !name.utf8.contains(0), total <= MemoryFileEntry.attributeLimit
+            else {
                 throw CheckpointError("\(entry.name): an attribute that may not be set")
             }
             entry.attributes.append((name, value))

@@ -41,7 +41,8 @@ struct MemoryFileTree {
                     levels.append((entry, try status(of: made.raw).st_ino))
                     here = made
                 } else if case .entry? = try reader.next() {
-                    throw CheckpointError("\(path(entry.name)): was no mount point at the checkpoint, and had files in it")
+                    throw CheckpointError(
+                        "\(path(entry.name)): was no mount point at the checkpoint, and had files in it")
                 }
             }
         }

@@ -27,7 +27,8 @@ struct MemoryFileWalk {
                 try image.append(raw: MemoryFileEntry.end)
                 guard let last = above.popLast() else { return }
                 here = try DirectoryStream(
-                    try parent(of: directory, is: last.inode, O_RDONLY | MemoryFileSystem.noAccessTime), at: last.position)
+                    try parent(of: directory, is: last.inode, O_RDONLY | MemoryFileSystem.noAccessTime),
+                    at: last.position)
                 continue
             }
             let found = try status(at: directory, name, flags: AT_SYMLINK_NOFOLLOW)
@@ -110,7 +111,9 @@ struct MemoryFileWalk {
             let end = try system("find hole") { lseek(file, start, CInt(CLINUX_SEEK_HOLE)) }
             while position < end {
                 let count = try system("read") {
-                    buffer.withUnsafeMutableBytes { pread(file, $0.baseAddress, min($0.count, end - position), position) }
+                    buffer.withUnsafeMutableBytes {
+                        pread(file, $0.baseAddress, min($0.count, end - position), position)
+                    }
                 }
                 guard count > 0 else { throw CheckpointError("shrank while it was read") }
                 try image.append(raw: MemoryFileEntry.piece(buffer[..<count], at: UInt64(position)))

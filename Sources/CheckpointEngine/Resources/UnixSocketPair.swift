@@ -167,7 +167,9 @@ enum UnixSocketPair: FileKind {
         let pair = try pair(wanted, other, type, workshop)
         // What waits in one socket was sent through the other.
         try send(workshop.images.socketQueues[wanted.id] ?? [], in: workshop.images, through: pair.second)
-        if let other { try send(workshop.images.socketQueues[other.id] ?? [], in: workshop.images, through: pair.first) }
+        if let other {
+            try send(workshop.images.socketQueues[other.id] ?? [], in: workshop.images, through: pair.first)
+        }
         try finish(pair.first, wanted)
         if let other {
             try finish(pair.second, other)

@@ -55,7 +55,8 @@ extension Integration {
             try TestBed.use { bed in try expectBounded(try crowd(kind, 600, in: bed), in: bed) }
         }
 
-        @Test("directories deep in each other, beyond the longest path", .timeLimit(.minutes(2)), arguments: [300, 4500])
+        @Test(
+            "directories deep in each other, beyond the longest path", .timeLimit(.minutes(2)), arguments: [300, 4500])
         func depth(count: Int) throws {
             try TestBed.use { bed in
                 let container = try crowd("deep", count, in: bed) { config in
