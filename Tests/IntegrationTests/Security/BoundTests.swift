@@ -14,7 +14,7 @@ extension Integration {
             let container = try bed.container(
                 .workload("hostile/crowd"), arguments: ["/workload", kind, String(count)])
             try container.bundle.edit { config in
-                let limit: JSONValue = ["type": "RLIMIT_NOFILE", "hard": 100_000, "soft": 100_000]
+                let limit: JSONValue = ["type": "RLIMIT_NOFILE", "hard": 20_000, "soft": 20_000]
                 config["process"]["rlimits"] = .array([limit])
                 edit(&config)
             }
