@@ -1,4 +1,5 @@
-// `peak_memory FILE PROGRAM...`: runs a program and writes into FILE how many KiB of memory it had at most.
+// `cost FILE PROGRAM...`: runs a program and writes into FILE how many KiB of memory it had at most, and how many
+// microseconds a processor was at work for it.
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -17,7 +18,9 @@ int main(int argc, char **argv) {
     if (wait4(child, &status, 0, &usage) != child) return 2;
     FILE *file = fopen(argv[1], "w");
     if (!file) return 2;
-    fprintf(file, "%ld\n", usage.ru_maxrss);
+    struct timeval user = usage.ru_utime, system = usage.ru_stime;
+    long time = (user.tv_sec + system.tv_sec) * 1000000 + user.tv_usec + system.tv_usec;
+    fprintf(file, "%ld %ld\n", usage.ru_maxrss, time);
     fclose(file);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
