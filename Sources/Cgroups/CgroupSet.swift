@@ -164,11 +164,14 @@ extension CgroupSet {
 
     package func isFrozen() throws(CgroupError) -> Bool { try driver.freezer.isFrozen() }
 
-    /// Sends a signal to every process.
+    /// Sends a signal to every process, whoever of them cannot have it. SIGKILL reaches those that are born meanwhile, too.
     package func signal(_ signal: CInt) throws(CgroupError) {
+        if signal == SIGKILL { return try killAll() }
+        var failure: CgroupError?
         for pid in try processes() where kill(pid, signal) != 0 && Errno.current != .noSuchProcess {
-            throw CgroupError("signal \(signal) to process \(pid): \(Errno.current)")
+            failure = CgroupError("signal \(signal) to process \(pid): \(Errno.current)")
         }
+        if let failure { throw failure }
     }
 
     /// Kills every process and waits until the cgroups are empty (a frozen one too).

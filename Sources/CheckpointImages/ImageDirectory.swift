@@ -2,25 +2,42 @@ import LinuxSystem
 import SwiftProtobuf
 
 /// A file of the checkpoint that is read where it lies.
-package struct RawImage: ~Copyable {
+package struct RawImage: ~Copyable, Sendable {
     package let descriptor: OwnedDescriptor
     package let size: UInt64
+
+    /// Some of its bytes. pread(2) leaves the descriptor's position where it was.
+    package func bytes(_ place: PayloadPlace, _ name: String) throws(ImageError) -> [UInt8] {
+        var buffer = [UInt8](repeating: 0, count: Int(place.count))
+        let raw = descriptor.raw
+        var done = 0
+        while done < buffer.count {
+            let count = try onFile(name) { () throws(SystemError) -> Int in
+                try system("read") {
+                    buffer.withUnsafeMutableBytes {
+                        pread(
+                            raw, $0.baseAddress?.advanced(by: done), $0.count - done, off_t(place.offset) + off_t(done))
+                    }
+                }
+            }
+            guard count > 0 else { throw ImageError(name, .malformed("shrank while it was read")) }
+            done += count
+        }
+        return buffer
+    }
 }
 
 /// A checkpoint on disk.
 ///
 /// Nothing in it is trusted: names are opened without following links, only regular files are read, and their size is
-/// compared with the limit before anything is allocated. If the checkpoint has a `checksums.stasis`, each file that
+/// compared with ``ImageLimits`` before anything is allocated. If the checkpoint has a `checksums.stasis`, each file that
 /// is read must be as it says.
 package struct ImageDirectory: ~Copyable {
     private let directory: OwnedDescriptor
-    private let limit: UInt64
     private var checksums: [String: Checksums.Line]?
 
-    /// - Parameter limit: bytes that a file may have that is read into memory.
-    package init(_ directory: consuming OwnedDescriptor, limit: UInt64 = 256 << 20) throws(ImageError) {
+    package init(_ directory: consuming OwnedDescriptor) throws(ImageError) {
         self.directory = directory
-        self.limit = limit
         checksums = nil
         if try contains(Checksums.fileName) {
             let file = try openRegular(Checksums.fileName)
@@ -63,9 +80,21 @@ package struct ImageDirectory: ~Copyable {
         while !reader.isAtEnd {
             let entry = try reader.next(as: type)
             let payload = try reader.payload(entry.payloadLength, alignment: E.payloadAlignment)
-            records.append(ImageRecord(entry, payload: payload))
+            records.append(ImageRecord(entry, payload: try reader.bytes(payload)[...]))
         }
         return records
+    }
+
+    /// Looks at every entry, and at where the bytes after it lie, which are read from the file that is returned.
+    package func visit<E: PayloadEntry>(
+        _ kind: ImageKind, as type: E.Type = E.self, _ body: (E, PayloadPlace) throws -> Void
+    ) throws -> RawImage {
+        var reader = try reader(kind)
+        while !reader.isAtEnd {
+            let entry = try reader.next(as: type)
+            try body(entry, try reader.payload(entry.payloadLength, alignment: E.payloadAlignment))
+        }
+        return reader.finish()
     }
 
     /// A ``ImageKind/pagemap`` or ``ImageKind/shmemPagemap``.
@@ -88,7 +117,7 @@ package struct ImageDirectory: ~Copyable {
     /// For images whose payloads have a structure of their own. The content is checked against `checksums.stasis`.
     package func reader(_ kind: ImageKind, _ id: some BinaryInteger = UInt64(0)) throws(ImageError) -> ImageReader {
         let name = kind.fileName(id)
-        return try ImageReader(name, try bytes(name), kind: kind)
+        return try ImageReader(name, try open(name), kind: kind)
     }
 
     /// The whole file.
@@ -104,7 +133,7 @@ package struct ImageDirectory: ~Copyable {
     package func open(_ name: String) throws(ImageError) -> RawImage {
         let file = try openRegular(name)
         try checkSize(name, file.size)
-        try check(name) { () throws(ImageError) in try sum(name, file.descriptor.raw) }
+        try check(name) { () throws(ImageError) in try sum(name, file) }
         return file
     }
 
@@ -112,6 +141,9 @@ package struct ImageDirectory: ~Copyable {
     package func verify() throws(ImageError) {
         for name in (checksums ?? [:]).keys.sorted() { _ = try open(name) }
     }
+
+    /// The names in `checksums.stasis` with its own; `nil` if there is none.
+    package func listedFiles() -> [String]? { checksums.map { Array($0.keys) + [Checksums.fileName] } }
 
     /// What the ``PageSum`` of a file of pages has to be, if that is known. Comparing is up to who reads the pages.
     package func pageSum(_ name: String) -> UInt64? {
@@ -168,47 +200,24 @@ extension ImageDirectory {
         guard metadata.st_mode & mode_t(S_IFMT) == mode_t(S_IFREG), let size = UInt64(exactly: metadata.st_size) else {
             throw ImageError(name, .malformed("is not a regular file"))
         }
+        guard size <= ImageLimits.bytes(name) else {
+            throw ImageError(name, .malformed("has \(size) bytes; more than \(ImageLimits.bytes(name)) are not read"))
+        }
         return RawImage(descriptor: descriptor, size: size)
     }
 
     private func content(_ name: String, _ file: borrowing RawImage) throws(ImageError) -> [UInt8] {
-        guard file.size <= limit else {
-            throw ImageError(name, .malformed("has \(file.size) bytes; more than \(limit) are not read"))
-        }
-        var bytes = [UInt8](repeating: 0, count: Int(file.size))
-        let count = try read(name, file.descriptor.raw, at: 0, into: &bytes)
-        guard count == bytes.count else { throw ImageError(name, .malformed("shrank while it was read")) }
-        return bytes
+        try file.bytes(PayloadPlace(offset: 0, count: file.size), name)
     }
 
-    /// Fills the buffer, unless the file ends before. pread(2) leaves the descriptor's position where it was.
-    private func read(
-        _ name: String, _ descriptor: CInt, at offset: off_t, into buffer: inout [UInt8]
-    ) throws(ImageError) -> Int {
-        var done = 0
-        while done < buffer.count {
-            let count = try onFile(name) { () throws(SystemError) -> Int in
-                try system("read") {
-                    buffer.withUnsafeMutableBytes {
-                        pread(descriptor, $0.baseAddress?.advanced(by: done), $0.count - done, offset + off_t(done))
-                    }
-                }
-            }
-            if count == 0 { break }
-            done += count
-        }
-        return done
-    }
-
-    private func sum(_ name: String, _ descriptor: CInt) throws(ImageError) -> UInt64 {
+    private func sum(_ name: String, _ file: borrowing RawImage) throws(ImageError) -> UInt64 {
         var checksum = Checksum()
-        var buffer = [UInt8](repeating: 0, count: 1 << 16)
-        var offset: off_t = 0
-        while true {
-            let count = try read(name, descriptor, at: offset, into: &buffer)
-            checksum.update(buffer.prefix(count))
-            if count < buffer.count { return checksum.value }
-            offset += off_t(count)
+        var offset: UInt64 = 0
+        while offset < file.size {
+            let count = min(file.size - offset, 64 << 10)
+            checksum.update(try file.bytes(PayloadPlace(offset: offset, count: count), name))
+            offset += count
         }
+        return checksum.value
     }
 }

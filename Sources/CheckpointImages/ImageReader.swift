@@ -6,37 +6,42 @@ import SwiftProtobuf
 ///
 /// Everything is little-endian. Images are hostile: every length is compared with what is left of the file before it
 /// is used, and whatever is wrong becomes one ``ImageError``.
-package struct ImageReader: Sendable {
+package struct ImageReader: ~Copyable {
     package let name: String
-    private let bytes: [UInt8]
-    private var offset = 0
+    private let file: RawImage
+    private var offset: UInt64 = 0
+    /// What was read last, from ``start`` on.
+    private var window: [UInt8] = []
+    private var start: UInt64 = 0
     private var place = ImageError.Place(entry: 0, offset: 0)
 
+    private static let windowSize = 64 << 10
+
     /// Checks the magic numbers.
-    package init(_ name: String, _ bytes: [UInt8], kind: ImageKind) throws(ImageError) {
+    package init(_ name: String, _ file: consuming RawImage, kind: ImageKind) throws(ImageError) {
         self.name = name
-        self.bytes = bytes
+        self.file = file
         for expected in kind.magics {
-            guard let found = number() else { throw ImageError(name, .malformed("ends within the magic number")) }
+            guard let found = try number() else { throw ImageError(name, .malformed("ends within the magic number")) }
             guard found == expected else {
                 throw ImageError(name, .malformed("magic number \(hex(found)) instead of \(hex(expected))"))
             }
         }
     }
 
-    package var isAtEnd: Bool { offset == bytes.count }
+    package var isAtEnd: Bool { offset == file.size }
 
     /// Bytes between here and the end of the file.
-    package var remaining: Int { bytes.count - offset }
+    package var remaining: UInt64 { file.size - offset }
 
     /// Reads a length and the entry that it announces.
     package mutating func next<E: Message>(as type: E.Type = E.self) throws(ImageError) -> E {
-        place = ImageError.Place(entry: place.entry + 1, offset: offset)
-        guard let length = number() else { throw malformed("ends within the entry's length") }
+        place = ImageError.Place(entry: place.entry + 1, offset: Int(offset))
+        guard let length = try number() else { throw malformed("ends within the entry's length") }
         guard length <= remaining else {
-            throw malformed("length \(length) is beyond the end of the file (\(bytes.count) bytes)")
+            throw malformed("length \(length) is beyond the end of the file (\(file.size) bytes)")
         }
-        let body = take(Int(length))
+        let body = try take(Int(length))
         do {
             return try E(serializedBytes: Array(body))
         } catch {
@@ -44,27 +49,39 @@ package struct ImageReader: Sendable {
         }
     }
 
-    /// Reads the raw bytes that follow an entry, then skips what pads them to a multiple of `alignment`.
-    package mutating func payload(_ count: UInt64, alignment: Int = 1) throws(ImageError) -> ArraySlice<UInt8> {
+    /// Passes over the raw bytes that follow an entry, and over what pads them to a multiple of `alignment`.
+    package mutating func payload(_ count: UInt64, alignment: Int = 1) throws(ImageError) -> PayloadPlace {
         let padding = (UInt64(alignment) - count % UInt64(alignment)) % UInt64(alignment)
-        guard count <= remaining, padding <= UInt64(remaining) - count else {
-            throw malformed("its \(count) bytes of data are beyond the end of the file (\(bytes.count) bytes)")
+        guard count <= remaining, padding <= remaining - count else {
+            throw malformed("its \(count) bytes of data are beyond the end of the file (\(file.size) bytes)")
         }
-        defer { offset += Int(padding) }
-        return take(Int(count))
+        defer { offset += count + padding }
+        return PayloadPlace(offset: offset, count: count)
     }
+
+    /// Bytes that ``payload(_:alignment:)`` has passed over.
+    package func bytes(_ place: PayloadPlace) throws(ImageError) -> [UInt8] { try file.bytes(place, name) }
+
+    /// The file, for bytes that are read later.
+    package consuming func finish() -> RawImage { file }
 
     /// An error about the entry that was read last.
     package func malformed(_ what: String) -> ImageError { ImageError(name, .malformed(what), at: place) }
 
-    private mutating func take(_ count: Int) -> ArraySlice<UInt8> {
-        defer { offset += count }
-        return bytes[offset..<offset + count]
+    private mutating func take(_ count: Int) throws(ImageError) -> ArraySlice<UInt8> {
+        if offset < start || offset + UInt64(count) > start + UInt64(window.count) {
+            let size = min(UInt64(max(count, Self.windowSize)), remaining)
+            window = try file.bytes(PayloadPlace(offset: offset, count: size), name)
+            start = offset
+        }
+        defer { offset += UInt64(count) }
+        let first = Int(offset - start)
+        return window[first..<first + count]
     }
 
-    private mutating func number() -> UInt32? {
+    private mutating func number() throws(ImageError) -> UInt32? {
         guard remaining >= 4 else { return nil }
-        return take(4).reversed().reduce(0) { $0 << 8 | UInt32($1) }
+        return try take(4).reversed().reduce(0) { $0 << 8 | UInt32($1) }
     }
 }
 

@@ -2,24 +2,44 @@ import Glibc
 import LinuxSystem
 import SwiftProtobuf
 
-/// The images of one checkpoint, in memory until the container runs again, then written in one go.
+/// The images of one checkpoint, in memory until the container runs again, then written in one go; those of a container
+/// that has very many before that, so that they never take more than some megabytes.
 ///
 /// `inventory.img` is the commit point: it gets its name last, when everything else is durable. A directory without it
 /// is no checkpoint.
 package struct ImageSet: Sendable {
     private var images: [(name: String, bytes: [UInt8])] = []
     private var checksums = Checksums()
+    private let early: CInt?
+    private var total: UInt64 = 0
 
-    package init() {}
+    /// Bytes that wait in memory.
+    private static let portion = 8 << 20
+
+    /// - Parameter early: the directory into which images are written before ``write(into:durable:)``, if they are many.
+    package init(early: CInt? = nil) { self.early = early }
 
     /// Adds a file with its whole content: an image, or a raw one such as an archive.
-    package mutating func add(_ name: String, _ bytes: [UInt8]) {
+    package mutating func add(_ name: String, _ bytes: [UInt8]) throws(ImageError) {
+        total += UInt64(bytes.count)
+        guard bytes.count <= ImageLimits.bytes(name), total <= ImageLimits.held else {
+            throw ImageLimits.tooLarge(name)
+        }
         images.append((name, bytes))
         checksums.add(name, bytes)
+        guard let early, byteCount > Self.portion else { return }
+        for image in images { try create(image.name, image.bytes, in: early) }
+        images = []
     }
 
-    package mutating func add(_ image: consuming ImageWriter) {
-        add(image.name, image.bytes)
+    package mutating func add(_ image: consuming ImageWriter) throws(ImageError) {
+        try add(image.name, image.bytes)
+    }
+
+    /// Adds a file that has been written into the directory.
+    package mutating func add(_ image: ImageStream) throws(ImageError) {
+        let line = try image.end()
+        checksums.add(image.name, size: line.size, sum: line.checksum)
     }
 
     /// Adds an image of entries without payload.
@@ -28,7 +48,7 @@ package struct ImageSet: Sendable {
     ) throws(ImageError) {
         var image = ImageWriter(kind, id)
         for entry in entries { try image.append(entry) }
-        add(image)
+        try add(image)
     }
 
     /// Adds an image of entries that raw bytes follow.
@@ -37,7 +57,7 @@ package struct ImageSet: Sendable {
     ) throws(ImageError) {
         var image = ImageWriter(kind, id)
         for record in records { try image.append(record.entry, payload: record.payload) }
-        add(image)
+        try add(image)
     }
 
     /// Adds a ``ImageKind/pagemap`` or ``ImageKind/shmemPagemap``.
@@ -45,18 +65,13 @@ package struct ImageSet: Sendable {
         var image = ImageWriter(kind, id)
         try image.append(PagemapHead.with { $0.pagesID = pagemap.pagesID })
         for entry in pagemap.entries { try image.append(entry) }
-        add(image)
+        try add(image)
     }
 
     /// Names a file that the caller writes into the directory by itself, such as pages, so that its size and sum are
     /// checked.
     package mutating func note(_ name: String, size: UInt64, sum: PageSum? = nil) {
         checksums.add(name, size: size, sum: sum?.value)
-    }
-
-    /// Every file that ``write(into:durable:)`` creates, under its name while it is written and after.
-    package var names: [String] {
-        images.map(\.name) + [Checksums.fileName, ImageKind.inventory.fileName() + ".tmp"]
     }
 
     package var byteCount: Int { images.reduce(0) { $0 + $1.bytes.count } }

@@ -2,7 +2,7 @@ import SwiftProtobuf
 
 /// Builds the bytes of one image in memory; ``ImageReader`` draws the format.
 ///
-/// A container is frozen while its state is collected, so nothing is written to disk here: ``ImageSet`` does that.
+/// Nothing is written to disk here: ``ImageSet`` and ``ImageStream`` do that.
 package struct ImageWriter: Sendable {
     package let name: String
     package private(set) var bytes: [UInt8] = []
@@ -11,6 +11,14 @@ package struct ImageWriter: Sendable {
     package init(_ kind: ImageKind, _ id: some BinaryInteger = UInt64(0)) {
         name = kind.fileName(id)
         kind.magics.forEach { append($0) }
+    }
+
+    init(raw name: String) { self.name = name }
+
+    /// The bytes so far, which are no longer here.
+    mutating func take() -> [UInt8] {
+        defer { bytes.removeAll(keepingCapacity: true) }
+        return bytes
     }
 
     /// Appends an entry without payload. Fails if a required field is not set.

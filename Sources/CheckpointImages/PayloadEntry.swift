@@ -22,6 +22,14 @@ package struct ImageRecord<Entry: Message>: Sendable {
     }
 }
 
+/// Where the bytes after an entry lie in their file.
+package struct PayloadPlace: Sendable {
+    package var offset: UInt64
+    package var count: UInt64
+
+    package init(offset: UInt64, count: UInt64) { (self.offset, self.count) = (offset, count) }
+}
+
 extension PipeDataEntry: PayloadEntry {
     package var payloadLength: UInt64 { UInt64(bytes) }
 }

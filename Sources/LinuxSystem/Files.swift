@@ -69,6 +69,29 @@ public func readText(at directory: CInt = AT_FDCWD, _ path: String) throws(Syste
     String(decoding: try readFile(at: directory, path), as: UTF8.self)
 }
 
+/// Every line of a file of any length, without its end. For procfs.
+public func forEachLine(of path: String, _ body: (ArraySlice<UInt8>) throws -> Void) throws {
+    let file = try openAt(AT_FDCWD, path, O_RDONLY)
+    var chunk = [UInt8](repeating: 0, count: 64 << 10)
+    var rest: [UInt8] = []
+    while true {
+        let count = try system("read \(path)") {
+            chunk.withUnsafeMutableBytes { read(file.raw, $0.baseAddress, $0.count) }
+        }
+        rest += chunk[..<count]
+        var start = 0
+        while let end = rest[start...].firstIndex(of: UInt8(ascii: "\n")) {
+            try body(rest[start..<end])
+            start = end + 1
+        }
+        rest.removeFirst(start)
+        guard count > 0 else {
+            if !rest.isEmpty { try body(rest[...]) }
+            return
+        }
+    }
+}
+
 /// Writes every byte. write(2), repeated after short writes.
 public func writeAll(_ descriptor: CInt, _ bytes: [UInt8], name: String = "file") throws(SystemError) {
     var done = 0

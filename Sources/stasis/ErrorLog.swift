@@ -38,7 +38,7 @@ struct ErrorLog {
     /// One line in the log and no more: podman cannot read a log of two.
     func report(_ message: String) {
         logger.error("\(message)")
-        if repeatsOnStandardError { try? writeAll(2, Array((message + "\n").utf8), name: "standard error") }
+        if repeatsOnStandardError { try? writeAll(2, Array((message.printable + "\n").utf8), name: "standard error") }
     }
 
     func debug(_ message: String) { logger.debug("\(message)") }

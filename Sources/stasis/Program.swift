@@ -32,7 +32,7 @@ enum Program {
             show(try CriuAnswer.text(to: words, version: Version.number), newline: false)
             exit(0)
         } catch {
-            try? writeAll(2, Array("Error: \(error.message)\n".utf8), name: "standard error")
+            try? writeAll(2, Array("Error: \(error.message.printable)\n".utf8), name: "standard error")
             exit(error.exitCode)
         }
     }

@@ -12,73 +12,106 @@ struct MemoryFileTests {
         return status
     }
 
-    private static func entry(_ path: String, _ kind: CInt = CInt(S_IFREG), size: Int = 0) -> MemoryFileEntry {
-        MemoryFileEntry(path: path, status(kind, size: size))
+    private static func entry(_ name: String, _ kind: CInt = CInt(S_IFREG), size: Int = 0) -> MemoryFileEntry {
+        MemoryFileEntry(name: name, status(kind, size: size))
     }
 
-    private static func image(_ entries: [MemoryFileEntry]) -> [UInt8] {
-        var bytes = MemoryFileEntry.header("/run")
-        for entry in [entry("", CInt(S_IFDIR))] + entries { entry.append(to: &bytes) }
-        return bytes
+    /// The top with something in it.
+    private static func image(_ content: [UInt8]) -> [UInt8] {
+        MemoryFileEntry.header("/run") + entry("", CInt(S_IFDIR)).encoded + content + MemoryFileEntry.end
     }
 
-    private static var sample: [MemoryFileEntry] {
-        var file = entry("folder/file", size: 10_000)
-        file.extents = [(4096, Array("content".utf8)[...])]
+    private static func image(of file: MemoryFileEntry) -> [UInt8] { image(file.encoded + MemoryFileEntry.end) }
+
+    private static var sample: [UInt8] {
+        var file = entry("file", size: 10_000)
         file.attributes = [("user.colour", [1, 2, 3])]
+        file.number = 1
         var link = entry("link", CInt(S_IFLNK))
         link.target = "/etc/passwd"
-        var twin = entry("twin")
-        twin.link = 2
-        return [entry("folder", CInt(S_IFDIR)), file, link, twin]
+        let piece = MemoryFileEntry.piece(Array("content".utf8)[...], at: 4096)
+        let folder = entry("folder", CInt(S_IFDIR)).encoded + file.encoded + piece + MemoryFileEntry.end
+        var twin = entry("twin", size: 10_000)
+        twin.number = 1
+        return image(folder + MemoryFileEntry.end + link.encoded + twin.encoded)
+    }
+
+    /// What a reader tells of an image, in short.
+    private static func read(_ bytes: [UInt8]) throws -> [String] {
+        var reader = try MemoryFileReader(size: UInt64(bytes.count)) { place in
+            Array(bytes[Int(place.offset)..<Int(place.offset + place.count)])
+        }
+        var told = [reader.point]
+        while let item = try reader.next() {
+            switch item {
+            case .end: told.append("end")
+            case .entry(let entry):
+                told.append(entry.name + (reader.isFurtherName ? " again" : "") + entry.target)
+                try reader.content { told.append("\($0) \(String(decoding: $1, as: UTF8.self))") }
+            }
+        }
+        return told
     }
 
     @Test func roundTrip() throws {
-        let tree = try MemoryFileTree(Self.image(Self.sample))
-        #expect(tree.point == "/run")
-        #expect(tree.entries.map(\.path) == ["", "folder", "folder/file", "link", "twin"])
-        #expect(tree.entries[2].extents.map { Array($0.bytes) } == [Array("content".utf8)])
-        #expect(tree.entries[3].target == "/etc/passwd" && tree.entries[4].link == 2)
+        let expected = ["/run", "", "folder", "file", "4096 content", "end", "link/etc/passwd", "twin again", "end"]
+        #expect(try Self.read(Self.sample) == expected)
     }
 
-    @Test func everyCutIsAnErrorOrFewerFiles() {
-        let bytes = Self.image(Self.sample)
-        for length in bytes.indices {
-            guard let tree = try? MemoryFileTree(Array(bytes[..<length])) else { continue }
-            #expect(tree.entries.count < 5)
+    @Test func everyCutIsAnError() {
+        for length in Self.sample.indices {
+            #expect(throws: CheckpointError.self) { try Self.read(Array(Self.sample[..<length])) }
         }
+        #expect(throws: CheckpointError.self) { try Self.read(Self.sample + [0]) }
     }
 
     @Test func changedBytesNeverTrap() {
-        let bytes = Self.image(Self.sample)
+        let bytes = Self.sample
         for index in bytes.indices {
             for value: UInt8 in [0, 1, 0x2e, 0x2f, 0x7f, 0x80, 0xff] {
                 var changed = bytes
                 changed[index] = value
-                _ = try? MemoryFileTree(changed)
+                _ = try? Self.read(changed)
             }
         }
     }
 
-    @Test(arguments: ["..", "../x", "folder/../../x", "/etc", "folder//x", "folder/.", "a\u{0}b", "folder/"])
-    func pathsThatLeadElsewhere(path: String) {
-        #expect(throws: CheckpointError.self) { try MemoryFileTree(Self.image([Self.entry(path)])) }
+    @Test(arguments: ["..", "../x", "folder/x", "/etc", "folder//x", ".", "a\u{0}b", "folder/", ""])
+    func namesThatLeadElsewhere(name: String) {
+        #expect(throws: CheckpointError.self) { try Self.read(Self.image(of: Self.entry(name))) }
     }
 
     @Test func whatMayNotBeThere() {
-        var content = Self.entry("file", size: 10)
-        content.extents = [(8, [1, 2, 3])]
         var label = Self.entry("file")
         label.attributes = [("security.selinux", [1])]
+        var large = Self.entry("file")
+        large.attributes = (0..<20).map { ("user.\($0)", [UInt8](repeating: 1, count: 60_000)) }
         var link = Self.entry("file")
-        link.link = 7
-        var directory = Self.entry("file")
-        directory.link = 0
+        link.number = 7
         for bad in [
-            content, label, link, directory, Self.entry("disk", CInt(S_IFBLK)), Self.entry("null", CInt(S_IFCHR)),
-            Self.entry("huge", size: 1 << 50), Self.entry(""),
+            label, large, link, Self.entry("disk", CInt(S_IFBLK)), Self.entry("null", CInt(S_IFCHR)),
+            Self.entry("huge", size: 1 << 50), Self.entry(String(repeating: "x", count: 256)),
         ] {
-            #expect(throws: CheckpointError.self, "\(bad.path)") { try MemoryFileTree(Self.image([bad])) }
+            #expect(throws: CheckpointError.self, "\(bad.name)") { try Self.read(Self.image(of: bad)) }
         }
+        let file = Self.entry("file", size: 10)
+        let piece = MemoryFileEntry.piece([1, 2, 3], at: 8)
+        #expect(throws: CheckpointError.self) {
+            try Self.read(Self.image(file.encoded + piece + MemoryFileEntry.end))
+        }
+        var directory = Self.entry("directory", CInt(S_IFDIR))
+        directory.number = 1
+        #expect(throws: CheckpointError.self) {
+            try Self.read(Self.image(directory.encoded + MemoryFileEntry.end))
+        }
+    }
+
+    @Test func directoriesInEachOther() throws {
+        let directory = Self.entry("directory", CInt(S_IFDIR)).encoded
+        func nested(_ count: Int) -> [UInt8] {
+            Self.image((0..<count).flatMap { _ in directory } + (0..<count).flatMap { _ in MemoryFileEntry.end })
+        }
+        #expect(try Self.read(nested(1000)).count == 2003)
+        #expect(throws: CheckpointError.self) { try Self.read(nested(MemoryFileReader.deepest)) }
     }
 }

@@ -52,7 +52,7 @@ struct UserNamespaceTests {
     }
 
     @Test func attributesHaveIDsInThem() throws {
-        var file = MemoryFileEntry(path: "file", stat())
+        var file = MemoryFileEntry(name: "file", stat())
         (file.user, file.group) = (300_007, 700_008)
         // An ACL for user 300001 and group 700002, and a mask without an id; file capabilities of root 300000.
         let list: [UInt8] =

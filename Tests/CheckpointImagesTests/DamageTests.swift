@@ -78,7 +78,7 @@ struct DamageTests {
         #expect(truncate("\(scratch.path)/core-7.img", 1 << 40) == 0)
         let images = try scratch.images()
         let message = failure { _ = try images.entry(.core, 7, as: CoreEntry.self) }
-        #expect(message == "core-7.img: has 1099511627776 bytes; more than 268435456 are not read")
+        #expect(message == "core-7.img: has 1099511627776 bytes; more than 16777216 are not read")
     }
 
     @Test("if a payload goes beyond the end")

@@ -54,7 +54,7 @@ final class Scratch {
         try images.add(.pipesData, records: [Scratch.pipe])
         let pages = [PagemapEntry(address: 0x7f00_0000_0000, pages: 1)]
         try images.add(.pagemap, 1, Pagemap(pagesID: 1, entries: pages))
-        images.add("tmpfs-46.tar.gz.img", [1, 2, 3])
+        try images.add("tmpfs-46.tar.gz.img", [1, 2, 3])
         try put("pages-1.img", [UInt8](repeating: 7, count: 4096))
         images.note("pages-1.img", size: 4096)
         try images.write(into: open(), durable: durable)

@@ -9,6 +9,9 @@ import Testing
         #expect(
             LogFormat.text.line(level: "error", message: "container \"x\"\n", time: time)
                 == #"time="2026-01-02T03:04:05Z" level=error msg="container \"x\"\n""#)
+        #expect(
+            LogFormat.text.line(level: "error", message: "a\u{1b}[2J\\\u{9b}\u{202e}\u{7f}", time: time)
+                .hasSuffix(#"msg="a\x1b[2J\\\u009b\u202e\x7f""#))
         #expect(LogFormat.text.line(level: "error", message: "plain", time: time).hasSuffix("msg=plain"))
         #expect(
             LogFormat.json.line(level: "error", message: "a \"b\"", time: time)

@@ -12,6 +12,9 @@ final class CapturedProcess: CustomStringConvertible {
     weak var parent: CapturedProcess?
     /// The first is the process's own; empty for a zombie.
     var threads: [TracedThread] = []
+    /// Which of them has an id.
+    lazy var threadNumbers = Dictionary(
+        threads.enumerated().map { ($1.tid, $0) }, uniquingKeysWith: { first, _ in first })
     /// The threads' ids as the container sees them.
     var innerThreads: [pid_t] = []
     var session: AgentSession?

@@ -59,19 +59,37 @@ package struct CheckpointStatistics: Sendable {
 /// Puts a running container into its image directory.
 ///
 /// Phases: look (what is dear to read is read while it runs) → stop → collect → pages → let run again or keep standing →
-/// write → commit → end. Until the commit every failure lets the container go on as it was.
+/// write → publish → end. Until the end every failure lets the container go on as it was; the files that were written so far
+/// are the caller's to remove.
+///
+/// - Parameters:
+///   - directory: a new one.
+///   - publish: called with all images durable in `directory`, while the container stands still or goes on.
 package func checkpoint(
-    _ request: CheckpointRequest, into directory: borrowing OwnedDescriptor
+    _ request: CheckpointRequest, into directory: borrowing OwnedDescriptor, publish: () throws -> Void
+) throws -> CheckpointStatistics {
+    var tasks: ContainerTasks?
+    defer { tasks?.release() }
+    do { return try capture(request, &tasks, into: directory, publish: publish) } catch {
+        // While they are traced nobody else buries them.
+        if let death = Death.first(of: request, tasks?.processes ?? []) { throw death }
+        throw error
+    }
+}
+
+/// - Parameter tasks: all of them, as long as they stand still.
+private func capture(
+    _ request: CheckpointRequest, _ tasks: inout ContainerTasks?, into directory: borrowing OwnedDescriptor,
+    publish: () throws -> Void
 ) throws -> CheckpointStatistics {
     var statistics = CheckpointStatistics()
     let start = microseconds()
     if !request.isPaused { try Stranger.awaitEnd(of: request) }
-    var flags: [pid_t: [Range<UInt64>: Set<Substring>]] = [:]
+    var flags: [pid_t: [Range<UInt64>: MappingFlags]] = [:]
     for process in try request.members() { flags[process] = try? mappingFlags(of: process) }
 
     let stopping = microseconds()
-    var tasks: ContainerTasks? = try ContainerTasks(of: request)
-    defer { tasks?.release() }
+    tasks = try ContainerTasks(of: request)
     let stopped = microseconds()
     statistics.freezing = stopped - stopping
     guard let running = tasks, let first = running.processes.first else {
@@ -79,7 +97,8 @@ package func checkpoint(
     }
     request.logger.debug("\(running.processes.count) processes stand still after \(stopped - start) us")
 
-    let dump = try Dump(first: first, processes: running.processes, request: request)
+    let dump = try Dump(
+        first: first, processes: running.processes, request: request, directory: directory.raw)
     defer { dump.pages.close() }
     try refuseQueues(of: first)
     try MemoryFileSystem.capture(of: first, except: request.hostMounts, into: dump)
@@ -99,25 +118,18 @@ package func checkpoint(
     }
 
     let copying = microseconds()
-    var written = WrittenFiles(directory.raw)
-    do {
-        for file in dump.pages.files { written.names.append(ImageKind.pages.fileName(file.id)) }
-        try dump.pages.write(into: directory.raw)
-        statistics.memoryDump = microseconds() - copying
-        if request.leaveRunning {
-            running.release()
-            tasks = nil
-            statistics.frozen = microseconds() - stopping
-        }
-        let writing = microseconds()
-        try dump.finish(running: first, container: request.container)
-        try dump.images.write(into: directory)
-        statistics.memoryWrite = microseconds() - writing
-    } catch {
-        written.names += dump.images.names
-        written.remove()
-        throw error
+    try dump.pages.write(into: directory.raw)
+    statistics.memoryDump = microseconds() - copying
+    if request.leaveRunning {
+        running.release()
+        tasks = nil
+        statistics.frozen = microseconds() - stopping
     }
+    let writing = microseconds()
+    try dump.finish(running: first, container: request.container)
+    try dump.images.write(into: directory)
+    try publish()
+    statistics.memoryWrite = microseconds() - writing
     if let standing = tasks {
         tasks = nil
         standing.kill()
@@ -126,16 +138,6 @@ package func checkpoint(
     statistics.pagesScanned = dump.pages.pagesScanned
     statistics.pagesWritten = dump.pages.pagesWritten
     return statistics
-}
-
-/// Files of a failed checkpoint, which must not be taken for one.
-private struct WrittenFiles {
-    let directory: CInt
-    var names: [String] = []
-
-    init(_ directory: CInt) { self.directory = directory }
-
-    func remove() { for name in names { unlinkat(directory, name, 0) } }
 }
 
 package func microseconds() -> UInt64 {

@@ -10,9 +10,7 @@ extension Dump {
 
     /// Adds the images of the container as a whole. The tree was collected while it stood still.
     func finish(running first: CapturedProcess, container: String) throws {
-        try images.add(.files, entries: files.entries)
-        try images.add(.pipesData, records: pipeData)
-        try images.add(.socketQueues, records: socketQueues)
+        for image in [files.image, pipeData, socketQueues] { try images.add(image) }
         if !terminals.isEmpty { try images.add(.ttyInfo, entries: terminals) }
         if !locks.entries.isEmpty { try images.add(.fileLocks, entries: locks.entries) }
         try images.add(.seccomp, entries: [SeccompEntry.with { $0.seccompFilters = seccompFilters }])
@@ -23,8 +21,8 @@ extension Dump {
         if let entry = userNamespace.entry, let rootIDs {
             try images.add(.userns, rootIDs.userNsID, entries: [entry])
         }
-        images.add("descriptors.json", Array(descriptorsJSON.utf8))
-        images.add(DumpOptions.fileName, Array(options.text.utf8))
+        try images.add("descriptors.json", Array(descriptorsJSON.utf8))
+        try images.add(DumpOptions.fileName, Array(options.text.utf8))
         try images.add(
             .inventory,
             entries: [

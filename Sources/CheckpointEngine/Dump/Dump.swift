@@ -4,7 +4,7 @@ import Tracee
 
 /// What is collected of a container that stands still, entry by entry, in memory.
 final class Dump {
-    let files = OpenFiles()
+    let files: OpenFiles
     let externalDescriptors: [String]
     let options: DumpOptions
     /// The container's root directory.
@@ -19,8 +19,11 @@ final class Dump {
     let hasTerminal: Bool
 
     var pipes: [UInt32: Pipe.Ends] = [:]
-    var pipeData: [ImageRecord<PipeDataEntry>] = []
-    var socketQueues: [ImageRecord<SkPacketEntry>] = []
+    /// How much of it there is, the container decides.
+    let pipeData: ImageStream
+    let socketQueues: ImageStream
+    /// Where the images go.
+    let directory: CInt
     var unixPeers: [UInt32: (peer: UInt32, holder: String, number: CInt)] = [:]
     var terminals: [TtyInfoEntry] = []
     var locks = FileLock.Collection()
@@ -28,7 +31,9 @@ final class Dump {
     var unixListeners: Set<[UInt8]> = []
     var unixAccepted: [UInt32: [UInt8]] = [:]
     var seccompFilters: [SeccompFilter] = []
-    var images = ImageSet()
+    var seccompNumbers: [SeccompFilter: UInt32] = [:]
+    var seccompSize: UInt64 = 0
+    var images: ImageSet
     var pages = PageDump()
     /// The process tree, and the first process's kernel objects.
     var tree: [PstreeEntry] = []
@@ -37,10 +42,23 @@ final class Dump {
     var seen: [CInt: UInt32] = [:]
     private var listener: AgentListener?
     private var unixDiagnosis: [UInt32: UnixDiagnosis]?
-    private var objectIDs: [CInt: [(task: pid_t, id: UInt32)]] = [:]
+    private var objectIDs: [CInt: (known: KernelOrder<(task: pid_t, id: UInt32)>, count: UInt32)] = [:]
+    /// The groups of the processes by their ids outside.
+    private(set) lazy var innerGroups = Dictionary(
+        processes.compactMap { process in
+            (try? process.status.stat(5)).map { ($0, process.status.innerGroup) }
+        }, uniquingKeysWith: { first, _ in first })
     private var namespaceIDs: [String: UInt32] = [:]
 
-    init(first: CapturedProcess, processes: [CapturedProcess], request: CheckpointRequest) throws {
+    /// - Parameter directory: where the images go.
+    init(
+        first: CapturedProcess, processes: [CapturedProcess], request: CheckpointRequest, directory: CInt
+    ) throws {
+        self.directory = directory
+        images = ImageSet(early: directory)
+        files = OpenFiles(try ImageStream(.files, in: directory))
+        pipeData = try ImageStream(.pipesData, in: directory)
+        socketQueues = try ImageStream(.socketQueues, in: directory)
         options = request.options
         hasTerminal = request.hasTerminal
         self.first = first
@@ -72,13 +90,13 @@ final class Dump {
 
     /// A number for a kernel object that tasks may share (KCMP_VM, KCMP_FILES, …): equal if and only if it is the same.
     func objectID(_ kind: CInt, of task: pid_t) throws -> UInt32 {
-        for known in objectIDs[kind] ?? [] {
-            let same = try systemCall("kcmp", Int(SYS_kcmp), Int(known.task), Int(task), Int(kind), 0, 0)
-            if same == 0 { return known.id }
+        var (known, count) = objectIDs.removeValue(forKey: kind) ?? (KernelOrder(), 0)
+        let object = try known.value({ try compareObjects(kind, of: task, with: $0.task) }) {
+            count += 1
+            return (task, count)
         }
-        let id = UInt32(objectIDs[kind]?.count ?? 0) + 1
-        objectIDs[kind, default: []].append((task, id))
-        return id
+        objectIDs[kind] = (known, count)
+        return object.id
     }
 
     /// A number for a namespace, by its file in /proc/PID/ns.

@@ -41,8 +41,8 @@ let fileKinds: [any (FileKind & SendableMetatype).Type] = [
 
 /// The open files of a dump: each once, however many descriptors share it.
 final class OpenFiles {
-    private var known: [Identity: [(process: pid_t, number: CInt, entry: FileEntry)]] = [:]
-    private(set) var entries: [FileEntry] = []
+    private var known: [Identity: KernelOrder<Known>] = [:]
+    let image: ImageStream
     private var nextID: UInt32 = 1
 
     private struct Identity: Hashable {
@@ -52,32 +52,45 @@ final class OpenFiles {
         var position: UInt64
     }
 
+    init(_ image: ImageStream) { self.image = image }
+
+    /// An open file by one of its descriptors.
+    struct Known {
+        let process: pid_t
+        let number: CInt
+        let id: UInt32
+        let type: FdTypes
+    }
+
     func newID() -> UInt32 {
         defer { nextID += 1 }
         return nextID
     }
 
     /// Adds an entry that no descriptor refers to: a mapped file, a working directory.
-    func add(_ entry: FileEntry) { entries.append(entry) }
+    func add(_ entry: FileEntry) throws { try image.append(entry) }
 
-    /// The entry of a descriptor's open file, made when it is met first. kcmp(2) tells open files apart.
-    func entry(for file: borrowing OpenFile, into dump: Dump) throws -> FileEntry {
+    /// A descriptor's open file, captured when it is met first. kcmp(2) KCMP_FILE tells open files apart.
+    func known(_ file: borrowing OpenFile, into dump: Dump) throws -> Known {
         let identity = Identity(
             device: file.status.st_dev, inode: file.status.st_ino, flags: file.info.flags,
             position: file.info.position)
-        for other in known[identity] ?? [] {
-            let same = try systemCall(
-                "kcmp", Int(SYS_kcmp), Int(other.process), Int(file.process.hostPid), 0, Int(other.number),
-                Int(file.number))
-            if same == 0 { return other.entry }
+        var alike = known.removeValue(forKey: identity) ?? KernelOrder()
+        let (process, number) = (file.process.hostPid, file.number)
+        let found = try alike.value({ try compareObjects(0, of: process, number, with: $0.process, $0.number) }) {
+            try capture(file, into: dump)
         }
+        known[identity] = alike
+        return found
+    }
+
+    private func capture(_ file: borrowing OpenFile, into dump: Dump) throws -> Known {
         let id = newID()
         for kind in fileKinds {
             guard var entry = try kind.capture(file, id: id, into: dump) else { continue }
             entry.signalOwner = try SignalOwner.capture(file, in: dump.userNamespace)
-            entries.append(entry)
-            known[identity, default: []].append((file.process.hostPid, file.number, entry))
-            return entry
+            try image.append(entry)
+            return Known(process: file.process.hostPid, number: file.number, id: id, type: entry.type)
         }
         throw CheckpointError("\(file.link): this kind of file cannot be checkpointed yet")
     }

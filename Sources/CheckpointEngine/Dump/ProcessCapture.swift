@@ -9,7 +9,7 @@ struct ProcessCapture {
     let dump: Dump
 
     /// - Parameter flags: VmFlags of the mappings, from before the container stood still.
-    func run(flags: [Range<UInt64>: Set<Substring>]) throws {
+    func run(flags: [Range<UInt64>: MappingFlags]) throws {
         dump.tree.append(
             PstreeEntry.with {
                 $0.pid = UInt32(process.pid)
@@ -212,7 +212,7 @@ struct ProcessCapture {
         for number in numbers {
             let entry = try about("descriptor \(number)") {
                 let file = try OpenFile(process, number, pidfd: pidfd)
-                let shared = try dump.files.entry(for: file, into: dump)
+                let shared = try dump.files.known(file, into: dump)
                 try FileLock.capture(file, id: shared.id, into: dump)
                 return FdinfoEntry.with {
                     $0.id = shared.id
@@ -251,8 +251,8 @@ struct ProcessCapture {
         let path = name == "root" ? "/" : try linkTarget(link)
         let id = dump.files.newID()
         try about(name == "cwd" ? "working directory" : "root directory") {
-            dump.files.add(
-                try RegularFile.entry(
+            try dump.files.add(
+                RegularFile.entry(
                     path: path, status: try status(at: AT_FDCWD, link), flags: UInt32(O_DIRECTORY), position: 0,
                     mount: -1, id: id, in: dump))
         }
@@ -263,8 +263,8 @@ struct ProcessCapture {
         let link = "/proc/\(process.hostPid)/exe"
         let id = dump.files.newID()
         try about("executable") {
-            dump.files.add(
-                try RegularFile.entry(
+            try dump.files.add(
+                RegularFile.entry(
                     path: try linkTarget(link), status: try status(at: AT_FDCWD, link), flags: UInt32(O_RDONLY),
                     position: 0, mount: -1, id: id, isMapped: true, in: dump))
         }

@@ -46,19 +46,24 @@ func memoryMap(of process: pid_t) throws -> [MemoryMapLine] {
     try readText("/proc/\(process)/maps").split(separator: "\n").compactMap { MemoryMapLine($0) }
 }
 
+/// What smaps tells of a mapping, by the letters of proc_pid_smaps(5), and ``MemoryMapLine/keyed``.
+typealias MappingFlags = Set<Substring>
+
 /// VmFlags of each mapping, which only /proc/PID/smaps tells; dear, so never read while the process stands still.
 ///
-/// Read byte by byte: the file has 24 lines for each mapping, of which three matter.
-func mappingFlags(of process: pid_t) throws -> [Range<UInt64>: Set<Substring>] {
-    var flags: [Range<UInt64>: Set<Substring>] = [:]
+/// Read byte by byte, and in pieces: the file has 24 lines for each mapping, of which three matter. Mappings are many, sets
+/// of flags few.
+func mappingFlags(of process: pid_t) throws -> [Range<UInt64>: MappingFlags] {
+    var flags: [Range<UInt64>: MappingFlags] = [:]
+    var known: [String: MappingFlags] = [:]
     var current: Range<UInt64>?
     var isKeyed = false
-    let text = try readFile("/proc/\(process)/smaps")
-    for line in text.split(separator: UInt8(ascii: "\n")) {
-        guard let first = line.first else { continue }
+    try forEachLine(of: "/proc/\(process)/smaps") { line in
+        guard let first = line.first else { return }
         if first == UInt8(ascii: "V"), line.starts(with: "VmFlags:".utf8), let range = current {
-            let words = String(decoding: line.dropFirst(8), as: UTF8.self)
-            flags[range] = Set(words.split(separator: " ") + (isKeyed ? [MemoryMapLine.keyed] : []))
+            let words = String(decoding: line.dropFirst(8), as: UTF8.self) + (isKeyed ? " \(MemoryMapLine.keyed)" : "")
+            if known[words] == nil { known[words] = Set(words.split(separator: " ")) }
+            flags[range] = known[words]
         } else if first == UInt8(ascii: "P"), line.starts(with: "ProtectionKey:".utf8) {
             isKeyed = line.last != UInt8(ascii: "0") || line.dropLast().last != UInt8(ascii: " ")
         } else if first < UInt8(ascii: "A") || first > UInt8(ascii: "Z") {

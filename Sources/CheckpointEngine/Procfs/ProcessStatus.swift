@@ -32,6 +32,12 @@ struct ProcessStatus {
 
     var state: Character { fields["State"]?.first ?? "?" }
     var isZombie: Bool { state == "Z" || state == "X" }
+    /// Whether it has SIGKILL, or is on its way out (PF_EXITING).
+    var isKilled: Bool {
+        let kill = UInt64(1) << UInt64(SIGKILL - 1)
+        let pending = ["SigPnd", "ShdPnd"].contains { (UInt64(fields[$0] ?? "", radix: 16) ?? 0) & kill != 0 }
+        return pending || ((try? stat(9)) ?? 0) & 0x4 != 0
+    }
     var parent: pid_t { number("PPid", 0) }
     var tracer: pid_t { number("TracerPid", 0) }
     /// The ids in the innermost pid namespace.

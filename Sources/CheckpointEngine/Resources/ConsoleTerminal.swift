@@ -23,7 +23,7 @@ enum ConsoleTerminal: FileKind {
         try SignalOwner.refuseSignals(file)
         if dump.terminals.isEmpty { dump.terminals = try entries(file, isConsole: isConsole, console, dump) }
         let named = dump.files.newID()
-        dump.files.add(
+        try dump.files.add(
             .with {
                 $0.type = .reg
                 $0.id = named
@@ -63,7 +63,7 @@ enum ConsoleTerminal: FileKind {
         let settings = try TerminalState(of: terminal)
         let size = try TerminalSize(of: terminal)
         let owner = try dump.userNamespace.inside(try status(of: terminal))
-        let group = try dump.innerGroup(pid_t(truncatingIfNeeded: Int64(bitPattern: leader.status.stat(8))))
+        let group = dump.innerGroup(pid_t(truncatingIfNeeded: Int64(bitPattern: try leader.status.stat(8))))
         let entry = TtyInfoEntry.with {
             $0.id = consoleID
             $0.type = .pty
@@ -154,8 +154,9 @@ enum ConsoleTerminal: FileKind {
             program.call("close", Int(SYS_close), [0])
             try stub.run(program, agent: area.base)
         }
+        let controlling = Set(images.terminals.lazy.filter { $0.type == .ctty }.map(\.id))
         for file in images.files.values.sorted(by: { $0.id < $1.id }) where file.hasTty {
-            guard images.terminals.first(where: { $0.id == file.tty.ttyInfoID })?.type == .ctty else { continue }
+            guard controlling.contains(file.tty.ttyInfoID) else { continue }
             var opening = Program(area.main)
             openControlling(CInt(bitPattern: file.tty.flags) & (O_ACCMODE | O_NONBLOCK), in: &opening)
             try stub.run(opening, agent: area.base)
@@ -239,9 +240,7 @@ extension Dump {
     }
 
     /// The id in the container of a process group, 0 if no process of the container is in it.
-    func innerGroup(_ group: pid_t) throws -> pid_t {
-        guard group > 0 else { return 0 }
-        for process in processes where try process.status.stat(5) == UInt64(group) { return process.status.innerGroup }
-        return 0
+    func innerGroup(_ group: pid_t) -> pid_t {
+        group > 0 ? innerGroups[UInt64(group)] ?? 0 : 0
     }
 }

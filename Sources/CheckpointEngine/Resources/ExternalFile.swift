@@ -29,7 +29,7 @@ enum ExternalFile: FileKind {
 
     static func recreate(_ entry: FileEntry, in workshop: Workshop) throws -> OwnedDescriptor? {
         guard let name = name(of: entry) else { return nil }
-        if let number = workshop.externalDescriptors.firstIndex(of: name) {
+        if let number = workshop.externalNumbers[name] {
             return try workshop.standardStream(number, for: entry)
         }
         if entry.hasPipe { return nil }

@@ -2,34 +2,40 @@ import CheckpointImages
 import LinuxSystem
 
 /// One file of a tmpfs, as `tmpfs-N.stasis` has it. All numbers are little-endian; a text is its length in a u32, then
-/// its bytes.
+/// its bytes. The content of a directory follows it, up to an end: no path is ever longer than a name.
 ///
 /// ```
-/// magic u32 | mount point text | entry*
+/// magic u32 | mount point text | directory
+/// directory: entry (the mount point itself has no name) { directory | file }* end
+/// file:  entry { length u32, offset u64, bytes }* 0 u32     the pieces of a regular file at its first name
 /// entry: mode u32 | uid u32 | gid u32 | access and modification time: seconds i64, nanoseconds u64 each | size u64
-///        path text (from the mount point, empty for itself) | number of an earlier entry that is the same file, or −1, u32
-///        target text (of a symbolic link)
-///        attributes u32 { name text, value text }*  extents u32 { offset u64, bytes text }*
+///        name text | number among the files that have several names, the first is 1, or 0 u32
+///        target text (of a symbolic link) | attributes u32 { name text, value text }*
+/// end:   0 u32
 /// ```
 struct MemoryFileEntry {
-    static let magic: UInt32 = 0x5354_4d46
+    static let magic: UInt32 = 0x5354_4d47
+    /// Bytes of a piece of content.
+    static let pieceSize = 64 << 10
+    /// Bytes of all attributes of a file.
+    static let attributeLimit = 1 << 20
 
-    var path: String
+    var name: String
     var mode: UInt32
     var user: UInt32
     var group: UInt32
     var times: (access: timespec, modification: timespec)
     var size: Int
-    var link: UInt32?
+    /// The same for each of its names, 0 if there is only one.
+    var number: UInt32 = 0
     var target = ""
     var attributes: [(name: String, value: [UInt8])] = []
-    var extents: [(offset: UInt64, bytes: ArraySlice<UInt8>)] = []
 
     var isDirectory: Bool { mode & UInt32(S_IFMT) == UInt32(S_IFDIR) }
     var isRegular: Bool { mode & UInt32(S_IFMT) == UInt32(S_IFREG) }
 
-    init(path: String, _ status: stat) {
-        self.path = path
+    init(name: String, _ status: stat) {
+        self.name = name
         mode = status.st_mode
         user = status.st_uid
         group = status.st_gid
@@ -44,80 +50,33 @@ struct MemoryFileEntry {
         return bytes
     }
 
-    func append(to bytes: inout [UInt8]) {
+    /// Of a directory, or of a file's content.
+    static let end: [UInt8] = [0, 0, 0, 0]
+
+    static func piece(_ bytes: ArraySlice<UInt8>, at offset: UInt64) -> [UInt8] {
+        var piece: [UInt8] = []
+        piece.append(number: UInt32(bytes.count))
+        piece.append(number: offset)
+        return piece + bytes
+    }
+
+    var encoded: [UInt8] {
+        var bytes: [UInt8] = []
         for number in [mode, user, group] { bytes.append(number: number) }
         for time in [times.access, times.modification] {
             bytes.append(number: Int64(time.tv_sec))
             bytes.append(number: UInt64(time.tv_nsec))
         }
         bytes.append(number: UInt64(size))
-        bytes.append(text: path.utf8)
-        bytes.append(number: link ?? .max)
+        bytes.append(text: name.utf8)
+        bytes.append(number: number)
         bytes.append(text: target.utf8)
         bytes.append(number: UInt32(attributes.count))
         for (name, value) in attributes {
             bytes.append(text: name.utf8)
             bytes.append(text: value)
         }
-        bytes.append(number: UInt32(extents.count))
-        for (offset, content) in extents {
-            bytes.append(number: offset)
-            bytes.append(text: content)
-        }
-    }
-
-    /// - Parameter earlier: the entries before this one.
-    fileprivate init(_ reader: inout ByteReader, earlier: [MemoryFileEntry]) throws {
-        (mode, user, group) = (try reader.number(), try reader.number(), try reader.number())
-        func time() throws -> timespec {
-            let (seconds, nanoseconds): (Int64, UInt64) = (try reader.number(), try reader.number())
-            guard nanoseconds < 1_000_000_000 else { throw CheckpointError("a time that cannot be") }
-            return timespec(tv_sec: Int(seconds), tv_nsec: Int(nanoseconds))
-        }
-        times = (try time(), try time())
-        let length: UInt64 = try reader.number()
-        path = try reader.text()
-        let first: UInt32 = try reader.number()
-        target = try reader.text()
-        guard length < 1 << 46, path.utf8.count < 4096, target.utf8.count < 4096, !target.utf8.contains(0) else {
-            throw CheckpointError("a size or name that cannot be")
-        }
-        size = Int(length)
-        // The mount point itself comes first, and only there.
-        let parts = path.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
-        let isName = parts.allSatisfy { part in
-            !part.isEmpty && part.count < 256 && !part.contains(0) && String(part) != "." && String(part) != ".."
-        }
-        guard path.isEmpty ? earlier.isEmpty && isDirectory : isName && !earlier.isEmpty else {
-            throw CheckpointError("a path that leads elsewhere")
-        }
-        let kinds = [S_IFDIR, S_IFREG, S_IFLNK, S_IFIFO, S_IFSOCK].map { UInt32($0) }
-        guard kinds.contains(mode & UInt32(S_IFMT)), mode >> 16 == 0 else {
-            throw CheckpointError("\(path): this kind of file (mode \(String(mode, radix: 8))) may not be there")
-        }
-        if first != .max {
-            guard Int(first) < earlier.count, !earlier[Int(first)].isDirectory else {
-                throw CheckpointError("\(path): a link to no file")
-            }
-            link = first
-        }
-        let attributeCount: UInt32 = try reader.number()
-        for _ in 0..<attributeCount {
-            let (name, value) = (try reader.text(), try reader.bytes())
-            guard MemoryFileSystem.isCarried(name), !name.utf8.contains(0) else {
-                throw CheckpointError("\(path): an attribute that may not be set")
-            }
-            attributes.append((name, Array(value)))
-        }
-        let extentCount: UInt32 = try reader.number()
-        for _ in 0..<extentCount {
-            let offset: UInt64 = try reader.number()
-            let content = try reader.bytes()
-            guard isRegular, offset <= length, UInt64(content.count) <= length - offset else {
-                throw CheckpointError("\(path): content behind its end")
-            }
-            extents.append((offset, content))
-        }
+        return bytes
     }
 
     /// With other ids for its owner, in its POSIX ACLs, and for whose capabilities (version 3) it has.
@@ -164,53 +123,6 @@ struct MemoryFileEntry {
     func setTimes(of file: CInt) throws {
         var values = [times.access, times.modification]
         try system("set times") { futimens(file, &values) }
-    }
-}
-
-/// The content of one `tmpfs-N.stasis`, read and looked over.
-struct MemoryFileTree {
-    let point: String
-    let entries: [MemoryFileEntry]
-
-    init(point: String, entries: [MemoryFileEntry]) { (self.point, self.entries) = (point, entries) }
-
-    init(_ bytes: [UInt8]) throws {
-        var reader = ByteReader(rest: bytes[...])
-        guard try reader.number() as UInt32 == MemoryFileEntry.magic else { throw CheckpointError("is no such image") }
-        point = try reader.text()
-        var entries: [MemoryFileEntry] = []
-        while !reader.rest.isEmpty { entries.append(try MemoryFileEntry(&reader, earlier: entries)) }
-        guard !entries.isEmpty else { throw CheckpointError("has no files in it") }
-        self.entries = entries
-    }
-}
-
-/// Takes numbers and texts from untrusted bytes.
-private struct ByteReader {
-    var rest: ArraySlice<UInt8>
-
-    mutating func number<N: FixedWidthInteger>() throws -> N {
-        let size = MemoryLayout<N>.size
-        guard rest.count >= size else { throw CheckpointError("ends in the middle of an entry") }
-        var value: N = 0
-        for (index, byte) in rest.prefix(size).enumerated() { value |= N(truncatingIfNeeded: byte) << (8 * index) }
-        rest = rest.dropFirst(size)
-        return value
-    }
-
-    mutating func bytes() throws -> ArraySlice<UInt8> {
-        let count: UInt32 = try number()
-        guard rest.count >= Int(count) else { throw CheckpointError("ends in the middle of an entry") }
-        defer { rest = rest.dropFirst(Int(count)) }
-        return rest.prefix(Int(count))
-    }
-
-    mutating func text() throws -> String {
-        let bytes = try bytes()
-        guard let text = String(validating: bytes, as: UTF8.self) else {
-            throw CheckpointError("a name that is not UTF-8")
-        }
-        return text
     }
 }
 

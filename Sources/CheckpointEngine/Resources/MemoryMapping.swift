@@ -50,7 +50,7 @@ enum MemoryMapping {
     ///
     /// - Parameter flags: VmFlags, read before the process stood still.
     static func capture(
-        _ process: CapturedProcess, flags: [Range<UInt64>: Set<Substring>], into dump: Dump
+        _ process: CapturedProcess, flags: [Range<UInt64>: MappingFlags], into dump: Dump
     ) throws -> [VmaEntry] {
         var entries: [VmaEntry] = []
         let lines = try memoryMap(of: process.hostPid)
@@ -73,7 +73,7 @@ enum MemoryMapping {
     }
 
     private static func capture(
-        _ line: MemoryMapLine, flags: Set<Substring>?, _ process: CapturedProcess, into dump: Dump
+        _ line: MemoryMapLine, flags: MappingFlags?, _ process: CapturedProcess, into dump: Dump
     ) throws -> VmaEntry {
         var entry = VmaEntry()
         entry.start = line.start
@@ -109,7 +109,7 @@ enum MemoryMapping {
         if kind.contains(.anonymousPrivate) { entry.pgoff = 0 }
         if line.name == "[stack]" { entry.flags |= 0x100 }
         // The kernel's own pages carry flags of their own (vvar says `io`).
-        if kind.isDisjoint(with: [.vvar, .vdso, .vsyscall]) { try apply(flags ?? [], to: &entry) }
+        if kind.isDisjoint(with: [.vvar, .vdso, .vsyscall]) { try apply(flags ?? MappingFlags(), to: &entry) }
         entry.status = kind.rawValue
         return entry
     }
@@ -122,7 +122,7 @@ enum MemoryMapping {
     ]
 
     /// Advice and restrictions that only smaps tells, by the letters of proc_pid_smaps(5).
-    private static func apply(_ flags: Set<Substring>, to entry: inout VmaEntry) throws {
+    private static func apply(_ flags: MappingFlags, to entry: inout VmaEntry) throws {
         if let refused = flags.subtracting(kept).sorted().first {
             let what = refusals[refused].map { "\($0) (VmFlags \(refused))" } ?? "memory with the VmFlags \(refused)"
             throw CheckpointError("\(what) cannot be checkpointed yet")
@@ -177,8 +177,8 @@ enum MemoryMapping {
         if let known = dump.pages.mappedFiles[key] { return (known, access) }
         let id = dump.files.newID()
         // In /proc/PID/maps a new line within the name is four characters.
-        dump.files.add(
-            try RegularFile.entry(
+        try dump.files.add(
+            RegularFile.entry(
                 path: try linkTarget(link), status: try status(link), flags: access, position: 0, mount: -1, id: id,
                 isMapped: true,
                 in: dump))

@@ -25,7 +25,8 @@ enum Pipe: FileKind {
                 $0.bytes = UInt32(bytes.count)
                 $0.size = UInt32(size)
             }
-            dump.pipeData.append(ImageRecord(entry, payload: bytes[...]))
+            try dump.pipeData.append(entry, payload: bytes)
+            ends.isEmpty = bytes.isEmpty
         }
         dump.pipes[inode] = ends
         return entry(file, id: id)
@@ -81,6 +82,7 @@ enum Pipe: FileKind {
         var isCaptured = false
         /// Written in packets (O_DIRECT), for whose bounds the image format has no place.
         var hasPackets = false
+        var isEmpty = true
         let holder: String
         let number: CInt
 
@@ -92,10 +94,9 @@ enum Pipe: FileKind {
 
     /// Fails if the other end of a pipe is held by somebody outside the container, or if packets are in it.
     static func verify(_ dump: Dump) throws {
-        for record in dump.pipeData where record.entry.bytes > 0 {
-            guard let ends = dump.pipes[record.entry.pipeID], ends.hasPackets else { continue }
+        for (inode, ends) in dump.pipes where !ends.isEmpty && ends.hasPackets {
             throw CheckpointError(
-                "\(ends.holder): descriptor \(ends.number): pipe:[\(record.entry.pipeID)]: packets in a pipe (O_DIRECT) "
+                "\(ends.holder): descriptor \(ends.number): pipe:[\(inode)]: packets in a pipe (O_DIRECT) "
                     + "cannot be checkpointed yet")
         }
         for (inode, ends) in dump.pipes where ends.hasReader != ends.hasWriter && !ends.mayBeAlone {
@@ -129,16 +130,16 @@ enum Pipe: FileKind {
 
     private static func make(_ id: UInt32, in workshop: Workshop) throws -> (reader: CInt, writer: CInt) {
         let pair = try makePipe()
-        if let record = workshop.pipeData[id] {
-            if record.entry.hasSize {
-                let size = Int(record.entry.size)
+        if let data = workshop.images.pipeData[id] {
+            if data.entry.hasSize {
+                let size = Int(data.entry.size)
                 try system("set size of pipe \(id)") { clinux_fcntl(pair.second.raw, CLINUX_F_SETPIPE_SZ, size) }
             }
             let limit = try system("size of pipe") { clinux_fcntl(pair.second.raw, CLINUX_F_GETPIPE_SZ, 0) }
-            guard record.payload.count <= Int(limit) else {
-                throw CheckpointError("pipe \(id): \(record.payload.count) bytes do not fit into \(limit)")
+            guard data.place.count <= UInt64(limit) else {
+                throw CheckpointError("pipe \(id): \(data.place.count) bytes do not fit into \(limit)")
             }
-            try writeAll(pair.second.raw, Array(record.payload), name: "pipe \(id)")
+            try writeAll(pair.second.raw, try workshop.images.bytes(of: data.place, .pipesData), name: "pipe \(id)")
         }
         return (workshop.keep(try pair.first.duplicate()), workshop.keep(try pair.second.duplicate()))
     }

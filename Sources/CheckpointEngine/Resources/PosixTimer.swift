@@ -66,7 +66,7 @@ enum PosixTimer {
         if parts.count > 1, parts[1].hasPrefix("tid."), let task = pid_t(parts[1].dropFirst(4)) {
             // SIGEV_THREAD_ID
             entry.itSigevNotify = kind | 4
-            guard let index = process.threads.firstIndex(where: { $0.tid == task }) else {
+            guard let index = process.threadNumbers[task] else {
                 throw CheckpointError("a timer notifies thread \(task), which is none of its process")
             }
             entry.notifyThreadID = process.innerThreads[index]

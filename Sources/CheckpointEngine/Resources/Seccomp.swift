@@ -17,11 +17,17 @@ enum Seccomp {
                 if let previous { $0.prev = previous }
                 $0.flags = UInt32(truncatingIfNeeded: filter.flags)
             }
-            if let known = dump.seccompFilters.firstIndex(of: entry) {
-                previous = UInt32(known)
+            if let known = dump.seccompNumbers[entry] {
+                previous = known
             } else {
+                let number = UInt32(dump.seccompFilters.count)
+                dump.seccompSize += UInt64(filter.program.count) + 32
+                guard dump.seccompSize <= ImageLimits.bytes("seccomp.img") else {
+                    throw CheckpointError("the container has more seccomp filters than can be restored")
+                }
                 dump.seccompFilters.append(entry)
-                previous = UInt32(dump.seccompFilters.count - 1)
+                dump.seccompNumbers[entry] = number
+                previous = number
             }
         }
         return previous

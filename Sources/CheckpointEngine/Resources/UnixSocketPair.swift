@@ -48,6 +48,8 @@ enum UnixSocketPair: FileKind {
         }
     }
 
+    private static let longestMessage = 256 << 10
+
     /// Copies the messages that wait in a socket without taking them. SO_PEEK_OFF: unix(7), Linux 3.4.
     private static func captureQueue(
         of socket: CInt, id: UInt32, isEndless: Bool, link: String, into dump: Dump
@@ -55,7 +57,7 @@ enum UnixSocketPair: FileKind {
         let before = try SocketOptions.number(socket, SOL_SOCKET, 42)
         try SocketOptions.set(socket, SOL_SOCKET, 42, 0)
         defer { try? SocketOptions.set(socket, SOL_SOCKET, 42, before) }
-        var buffer = [UInt8](repeating: 0, count: 256 << 10)
+        var buffer = [UInt8](repeating: 0, count: longestMessage)
         while true {
             var control = [UInt8](repeating: 0, count: 1024)
             var controlLength = 0
@@ -92,7 +94,7 @@ enum UnixSocketPair: FileKind {
                 $0.idFor = id
                 $0.length = UInt32(count)
             }
-            dump.socketQueues.append(ImageRecord(entry, payload: buffer[..<count]))
+            try dump.socketQueues.append(entry, payload: buffer[..<count])
         }
     }
 
@@ -164,8 +166,10 @@ enum UnixSocketPair: FileKind {
         }
         let pair = try pair(wanted, other, type, workshop)
         // What waits in one socket was sent through the other.
-        try send(workshop.socketQueues[wanted.id] ?? [], through: pair.second)
-        if let other { try send(workshop.socketQueues[other.id] ?? [], through: pair.first) }
+        try send(workshop.images.socketQueues[wanted.id] ?? [], in: workshop.images, through: pair.second)
+        if let other {
+            try send(workshop.images.socketQueues[other.id] ?? [], in: workshop.images, through: pair.first)
+        }
         try finish(pair.first, wanted)
         if let other {
             try finish(pair.second, other)
@@ -205,9 +209,12 @@ enum UnixSocketPair: FileKind {
         }
     }
 
-    private static func send(_ messages: [ImageRecord<SkPacketEntry>], through socket: CInt) throws {
+    private static func send(_ messages: [PayloadPlace], in images: RestoreImages, through socket: CInt) throws {
         for message in messages {
-            let bytes = Array(message.payload)
+            guard message.count <= longestMessage else {
+                throw CheckpointError("sk-queues.img: a message of \(message.count) bytes is too long")
+            }
+            let bytes = try images.bytes(of: message, .socketQueues)
             let count = try system("fill the queue of a unix socket") {
                 bytes.withUnsafeBytes { LinuxSystem.send(socket, $0.baseAddress, $0.count, 0x4040) }
             }

@@ -269,7 +269,7 @@ struct Furnishing {
         }
         try runner.add { $0.call("close", Int(SYS_close), [UInt64(socket)]) }
         // Last: closing any descriptor of a file gives up a process's locks on it.
-        for locks in ProgramRunner.portions(images.locks.filter { $0.pid == plan.pid }) {
+        for locks in ProgramRunner.portions(images.locksByTask[plan.pid] ?? []) {
             try runner.add { try FileLock.recreate(locks, in: &$0) }
         }
     }

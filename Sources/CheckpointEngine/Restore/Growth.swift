@@ -14,20 +14,26 @@ import Tracee
 struct Growth {
     let first: ProcessPlan
     let area: InjectedArea
-    private let usedIDs: Set<pid_t>
+    private let all: [ProcessPlan]
+    private let living: [pid_t: ProcessPlan]
+    /// Nobody's, for a helper.
+    private let freeID: pid_t?
     private var late: [ProcessPlan] = []
 
     init(_ first: ProcessPlan, _ area: InjectedArea) {
         self.first = first
         self.area = area
-        usedIDs = Set(first.all.flatMap { $0.threads + [$0.session, $0.group] })
+        all = first.all
+        living = Dictionary(all.map { ($0.pid, $0) }, uniquingKeysWith: { one, _ in one })
+        let usedIDs = Set(all.flatMap { $0.threads + [$0.session, $0.group] })
+        freeID = (2...32_000).first { !usedIDs.contains($0) }
     }
 
     mutating func run() throws {
         let birthSession = try ProcessStatus(first.stubs[0].tid).innerSession
         try grow(first, birthSession: birthSession)
         // Growing one may find others below it.
-        while !late.isEmpty { try adoptFromLivingSession(late.removeFirst()) }
+        while let orphan = late.popLast() { try adoptFromLivingSession(orphan) }
         try makeGroups()
         try verify()
         try endZombies()
@@ -53,9 +59,8 @@ struct Growth {
         for child in early { try grow(child, birthSession: birthSession) }
         for child in natural { try grow(child, birthSession: session) }
 
-        let living = Set(first.all.map(\.pid))
-        late += rest.filter { living.contains($0.session) }
-        let orphans = Dictionary(grouping: rest.filter { !living.contains($0.session) }, by: \.session)
+        late += rest.filter { living[$0.session] != nil }
+        let orphans = Dictionary(grouping: rest.filter { living[$0.session] == nil }, by: \.session)
         for (dead, members) in orphans.sorted(by: { $0.key < $1.key }) {
             try about("session \(dead) of a leader that has ended") {
                 try withHelper(dead, of: stub) { helper in
@@ -68,13 +73,11 @@ struct Growth {
     }
 
     private mutating func adoptFromLivingSession(_ orphan: ProcessPlan) throws {
-        guard let leader = first.all.first(where: { $0.pid == orphan.session }), let stub = leader.stubs.first else {
+        guard let stub = living[orphan.session]?.stubs.first else {
             throw CheckpointError("\(orphan): its session \(orphan.session) cannot be made")
         }
-        guard let free = (2...32_000).first(where: { !usedIDs.contains($0) }) else {
-            throw CheckpointError("no process id is free for a helper")
-        }
-        try withHelper(free, of: stub) { helper in try clone([orphan], from: helper) }
+        guard let freeID else { throw CheckpointError("no process id is free for a helper") }
+        try withHelper(freeID, of: stub) { helper in try clone([orphan], from: helper) }
         try grow(orphan, birthSession: orphan.session)
     }
 
@@ -120,22 +123,19 @@ struct Growth {
 
     /// Groups led by a living process first, then their members; a group whose leader is dead gets one for a moment.
     private func makeGroups() throws {
-        let all = first.all
         for plan in all where plan.group == plan.pid && !plan.isSessionLeader {
             try run(plan.stubs[0]) { $0.call("setpgid", Int(SYS_setpgid), [0, 0]) }
         }
-        let living = Set(all.map(\.pid))
+        var members: [pid_t: Int] = [:]
+        for plan in all { members[try ProcessStatus(plan.stubs[0].tid).innerGroup, default: 0] += 1 }
         for plan in all where plan.group != plan.pid {
             let stub = plan.stubs[0]
-            guard try ProcessStatus(stub.tid).innerGroup != plan.group else { continue }
+            let before = try ProcessStatus(stub.tid).innerGroup
+            guard before != plan.group else { continue }
             let join: (inout Program) -> Void = {
                 $0.call("setpgid to \(plan.group)", Int(SYS_setpgid), [0, UInt64(plan.group)])
             }
-            let isMade = try all.contains { other in
-                try other !== plan && !other.stubs.isEmpty
-                    && ProcessStatus(other.stubs[0].tid).innerGroup == plan.group
-            }
-            if living.contains(plan.group) || isMade {
+            if living[plan.group] != nil || members[plan.group, default: 0] > 0 {
                 try run(stub, join)
             } else {
                 try about("process group \(plan.group) of a leader that has ended") {
@@ -145,12 +145,14 @@ struct Growth {
                     }
                 }
             }
+            members[before, default: 0] -= 1
+            members[plan.group, default: 0] += 1
         }
     }
 
     /// The tree must be what was dumped, before anything else is built on it.
     private func verify() throws {
-        for plan in first.all {
+        for plan in all {
             let status = try ProcessStatus(plan.stubs[0].tid)
             let parent = try pid_t(truncatingIfNeeded: status.stat(4))
             guard status.innerPid == plan.pid, status.innerSession == plan.session, status.innerGroup == plan.group,
@@ -165,7 +167,7 @@ struct Growth {
     }
 
     private func endZombies() throws {
-        for plan in first.all where plan.isZombie {
+        for plan in all where plan.isZombie {
             let name = plan.task.comm
             try run(plan.stubs[0]) {
                 let address = $0.place(path: name)

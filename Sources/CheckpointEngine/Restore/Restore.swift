@@ -19,7 +19,7 @@ package struct Restore {
     private let first: ProcessPlan
     private let policy: RestorePolicy
     private let options: DumpOptions
-    private let memoryFiles: [MemoryFileTree]
+    private let memoryFiles: [MemoryFileImage]
     private let logger: Logger
 
     /// Reads the images and holds them against the configuration. Touches nothing.

@@ -9,11 +9,14 @@ package final class RestoreImages {
     let tree: [PstreeEntry]
     let files: [UInt32: FileEntry]
     let externalDescriptors: [String]
-    let pipeData: [UInt32: ImageRecord<PipeDataEntry>]
-    let socketQueues: [UInt32: [ImageRecord<SkPacketEntry>]]
+    /// What is in pipes and sockets stays in its files until it is needed.
+    let pipeData: [UInt32: (entry: PipeDataEntry, place: PayloadPlace)]
+    let socketQueues: [UInt32: [PayloadPlace]]
+    private let payloads: [String: PayloadFile]
     let seccompFilters: [SeccompFilter]
     let memoryFiles: [UInt32: MemfdInodeEntry]
     let locks: [FileLockEntry]
+    let locksByTask: [Int32: [FileLockEntry]]
     let terminals: [TtyInfoEntry]
     let clocks: TimensEntry?
     /// Names that are not those of config.json.
@@ -39,23 +42,25 @@ package final class RestoreImages {
             }
         }
         self.files = files
-        var pipeData: [UInt32: ImageRecord<PipeDataEntry>] = [:]
+        var pipeData: [UInt32: (entry: PipeDataEntry, place: PayloadPlace)] = [:]
+        var queues: [UInt32: [PayloadPlace]] = [:]
+        var payloads: [String: PayloadFile] = [:]
         if try directory.contains(.pipesData) {
-            for record in try directory.records(.pipesData, as: PipeDataEntry.self) {
-                pipeData[record.entry.pipeID] = record
-            }
+            payloads[ImageKind.pipesData.pattern] = PayloadFile(
+                try directory.visit(.pipesData, as: PipeDataEntry.self) { pipeData[$0.pipeID] = ($0, $1) })
+        }
+        if try directory.contains(.socketQueues) {
+            payloads[ImageKind.socketQueues.pattern] = PayloadFile(
+                try directory.visit(.socketQueues, as: SkPacketEntry.self) { entry, place in
+                    guard entry.scm.isEmpty else {
+                        throw CheckpointError("sk-queues.img: descriptors under way cannot be restored yet")
+                    }
+                    queues[entry.idFor, default: []].append(place)
+                })
         }
         self.pipeData = pipeData
-        var queues: [UInt32: [ImageRecord<SkPacketEntry>]] = [:]
-        if try directory.contains(.socketQueues) {
-            for record in try directory.records(.socketQueues, as: SkPacketEntry.self) {
-                guard record.entry.scm.isEmpty else {
-                    throw CheckpointError("sk-queues.img: descriptors under way cannot be restored yet")
-                }
-                queues[record.entry.idFor, default: []].append(record)
-            }
-        }
         socketQueues = queues
+        self.payloads = payloads
         var filters: [SeccompFilter] = []
         if try directory.contains(.seccomp) {
             filters = try directory.entries(.seccomp, as: SeccompEntry.self).flatMap(\.seccompFilters)
@@ -69,6 +74,7 @@ package final class RestoreImages {
         }
         self.memoryFiles = memoryFiles
         locks = try directory.contains(.fileLocks) ? try directory.entries(.fileLocks) : []
+        locksByTask = Dictionary(grouping: locks, by: \.pid)
         terminals = try directory.contains(.ttyInfo) ? try directory.entries(.ttyInfo) : []
         let uts = inventory.rootIds.utsNsID
         hostName = try directory.contains(.utsns, uts) ? try directory.entry(.utsns, uts) : nil
@@ -79,6 +85,16 @@ package final class RestoreImages {
             : DumpOptions()
         externalDescriptors = Self.names(
             String(decoding: (try? directory.bytes("descriptors.json")) ?? [], as: UTF8.self))
+    }
+
+    /// The bytes after an entry.
+    func bytes(of place: PayloadPlace, _ kind: ImageKind) throws -> [UInt8] {
+        try payloads[kind.pattern]?.image.bytes(place, kind.fileName()) ?? []
+    }
+
+    private final class PayloadFile {
+        let image: RawImage
+        init(_ image: consuming RawImage) { self.image = image }
     }
 
     /// A JSON array of strings, and nothing else: `["/dev/null","pipe:[12]","pipe:[13]"]`.

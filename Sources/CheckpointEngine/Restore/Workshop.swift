@@ -11,9 +11,11 @@ final class Workshop {
     /// The inner end of the container's new terminal, held open from before the first process lets go of it.
     let terminal: CInt?
     let externalDescriptors: [String]
-    let pipeData: [UInt32: ImageRecord<PipeDataEntry>]
-    let socketQueues: [UInt32: [ImageRecord<SkPacketEntry>]]
+    let externalNumbers: [String: Int]
+    let images: RestoreImages
     private let entries: [UInt32: FileEntry]
+    private var unixEntries: [UInt32: UnixSkEntry] = [:]
+    private var unixListeners: [[UInt8]: UInt32] = [:]
 
     var pipes: [UInt32: (reader: CInt, writer: CInt)] = [:]
     var unixSockets: [UInt32: CInt] = [:]
@@ -29,12 +31,17 @@ final class Workshop {
         self.streams = streams
         terminal = hasTerminal ? try Pidfd(pid: first).descriptor(0).release() : nil
         externalDescriptors = images.externalDescriptors
-        pipeData = images.pipeData
-        socketQueues = images.socketQueues
+        externalNumbers = Dictionary(
+            externalDescriptors.enumerated().map { ($1, $0) }, uniquingKeysWith: { first, _ in first })
+        self.images = images
         entries = images.files
         userNamespace = try UserNamespace(of: first)
         root = try openAt(AT_FDCWD, "/proc/\(first)/root", CLINUX_O_PATH | O_DIRECTORY).release()
         network = try openAt(AT_FDCWD, "/proc/\(first)/ns/net", O_RDONLY).release()
+        for (id, entry) in entries where entry.hasUsk {
+            if entry.usk.ino != 0 { unixEntries[entry.usk.ino] = entry.usk }
+            if entry.usk.state == 10 { unixListeners[Array(entry.usk.name)] = id }
+        }
     }
 
     deinit {
@@ -64,15 +71,10 @@ final class Workshop {
 
     func entry(_ id: UInt32) -> FileEntry? { entries[id] }
 
-    func unixEntry(inode: UInt32) -> UnixSkEntry? {
-        guard inode != 0 else { return nil }
-        return entries.values.first { $0.hasUsk && $0.usk.ino == inode }?.usk
-    }
+    func unixEntry(inode: UInt32) -> UnixSkEntry? { unixEntries[inode] }
 
     /// The file that listens under a name.
-    func unixListener(name: [UInt8]) -> UInt32? {
-        entries.values.first { $0.hasUsk && $0.usk.state == 10 && $0.usk.name.elementsEqual(name) }?.id
-    }
+    func unixListener(name: [UInt8]) -> UInt32? { unixListeners[name] }
 
     /// Does something with the container's root as this program's, for calls that take a path and no directory.
     func inRoot<R>(_ body: () throws -> R) throws -> R {

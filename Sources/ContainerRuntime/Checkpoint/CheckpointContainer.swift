@@ -15,41 +15,49 @@ package func checkpointContainer(_ container: Container, options: CheckpointOpti
     try needHostRights("checkpoint of container \(container.id)")
     let images = try ImageDestination(options.imagePath)
     let work = try WorkDirectory(options.workPath, name: "dump")
+    let statistics: CheckpointStatistics
+    // A limit on files (RLIMIT_FSIZE) is an error of the write then.
+    let signals = SignalMask.block(SIGXFSZ)
+    defer { signals.restore() }
     do {
         var options = options
         options.carried.formUnion(
             try EngineConfiguration.read(annotations: container.state.annotations, logger: work.logger))
         let request = try request(container, isPaused: status == .paused, options, work.logger)
-        // A limit on files (RLIMIT_FSIZE) is an error of the write then.
-        let signals = SignalMask.block(SIGXFSZ)
-        defer { signals.restore() }
-        let statistics = try checkpoint(request, into: images.directory)
-        try images.publish()
-        try work.save(
-            .statsDump,
-            .with {
-                $0.dump = .with {
-                    $0.freezingTime = UInt32(clamping: statistics.freezing)
-                    $0.frozenTime = UInt32(clamping: statistics.frozen)
-                    $0.memdumpTime = UInt32(clamping: statistics.memoryDump)
-                    $0.memwriteTime = UInt32(clamping: statistics.memoryWrite)
-                    $0.pagesScanned = statistics.pagesScanned
-                    $0.pagesSkippedParent = 0
-                    $0.pagesWritten = statistics.pagesWritten
-                    $0.pagesLazy = 0
-                }
-            })
-        work.logger.info(
-            "dumped \(statistics.pagesWritten) pages; the container stood still for \(statistics.frozen) us")
+        statistics = try checkpoint(request, into: images.directory) { try images.publish() }
     } catch {
         images.abandon()
         work.logger.error("\(error)")
         throw RuntimeError("checkpoint of container \(container.id) failed", because: error)
     }
+    // The checkpoint is complete and the container may be gone: nothing makes it a failure any more.
+    work.logger.info("dumped \(statistics.pagesWritten) pages; the container stood still for \(statistics.frozen) us")
+    work.unlessItFails { () throws(RuntimeError) in try images.finish() }
+    work.unlessItFails { () throws(RuntimeError) in try work.save(.statsDump, statistics.entry) }
     if let descriptor = options.statusDescriptor {
-        try launching { () throws(SystemError) in try writeAll(descriptor, [0]) }
+        work.unlessItFails { () throws(RuntimeError) in
+            try launching("status descriptor") { () throws(SystemError) in try writeAll(descriptor, [0]) }
+        }
     }
+    signals.restore()
     if !options.leaveRunning { try container.destroy() }
+}
+
+extension CheckpointStatistics {
+    fileprivate var entry: StatsEntry {
+        .with {
+            $0.dump = .with {
+                $0.freezingTime = UInt32(clamping: freezing)
+                $0.frozenTime = UInt32(clamping: frozen)
+                $0.memdumpTime = UInt32(clamping: memoryDump)
+                $0.memwriteTime = UInt32(clamping: memoryWrite)
+                $0.pagesScanned = pagesScanned
+                $0.pagesSkippedParent = 0
+                $0.pagesWritten = pagesWritten
+                $0.pagesLazy = 0
+            }
+        }
+    }
 }
 
 private func request(

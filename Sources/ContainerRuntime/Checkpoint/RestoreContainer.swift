@@ -65,17 +65,7 @@ private func restore(
         try staged.publish()
         try restoring(id) { try plan.release() }
         try staged.runHooks(request.spec.hooks?.poststart ?? [])
-        try work.save(
-            .statsRestore,
-            .with {
-                $0.restore = .with {
-                    $0.pagesCompared = 0
-                    $0.pagesSkippedCow = 0
-                    $0.forkingTime = UInt32(clamping: statistics.forking)
-                    $0.restoreTime = UInt32(clamping: statistics.total)
-                    $0.pagesRestored = statistics.pagesRestored
-                }
-            })
+        work.unlessItFails { () throws(RuntimeError) in try work.save(.statsRestore, statistics.entry) }
     } catch {
         plan.abandon(staged.pid)
         throw staged.abandon(because: error)
@@ -83,8 +73,22 @@ private func restore(
     return staged.settle()
 }
 
+extension RestoreStatistics {
+    fileprivate var entry: StatsEntry {
+        .with {
+            $0.restore = .with {
+                $0.pagesCompared = 0
+                $0.pagesSkippedCow = 0
+                $0.forkingTime = UInt32(clamping: forking)
+                $0.restoreTime = UInt32(clamping: total)
+                $0.pagesRestored = pagesRestored
+            }
+        }
+    }
+}
+
 private func openImages(_ path: String) throws -> OwnedDescriptor {
-    do { return try openAt(AT_FDCWD, path, O_RDONLY | O_DIRECTORY) } catch {
+    do { return ImageDestination.checkpoint(in: try openAt(AT_FDCWD, path, O_RDONLY | O_DIRECTORY)) } catch {
         throw RuntimeError("image directory \(path): \(error.errno.description)")
     }
 }

@@ -26,6 +26,14 @@ struct WorkDirectory: ~Copyable {
         directory = opened
     }
 
+    /// Does something that a checkpoint or restore is complete without; its failure is a warning.
+    func unlessItFails(_ body: () throws(RuntimeError) -> Void) {
+        do throws(RuntimeError) { try body() } catch {
+            logger.warning("\(error)")
+            Warnings.add(error.message)
+        }
+    }
+
     /// Writes figures as CRIU's stats image, which podman and checkpointctl read.
     func save(_ kind: ImageKind, _ stats: StatsEntry) throws(RuntimeError) {
         do {
@@ -61,7 +69,7 @@ private struct WorkLogHandler: LogHandler {
         let padded = String(repeating: "0", count: 6 - fraction.count) + fraction
         let seconds = passed / 1_000_000
         let mark = event.level >= .error ? "Error: " : ""
-        let line = "(\(seconds < 10 ? "0" : "")\(seconds).\(padded)) \(mark)\(event.message)\n"
+        let line = "(\(seconds < 10 ? "0" : "")\(seconds).\(padded)) \(mark)\(event.message.description.printable)\n"
         try? writeAll(descriptor, Array(line.utf8), name: "log")
     }
 }

@@ -1,3 +1,4 @@
+import LinuxSystem
 import OCISpec
 
 /// A line of the log, in either of the formats that runc's clients read.
@@ -26,20 +27,7 @@ package enum LogFormat: String, Sendable {
             }
         }
         if plain, !message.isEmpty { return message }
-        var text = "\""
-        for scalar in message.unicodeScalars {
-            switch scalar {
-            case "\"": text += "\\\""
-            case "\\": text += "\\\\"
-            case "\n": text += "\\n"
-            case "\r": text += "\\r"
-            case "\t": text += "\\t"
-            case "\u{0}"..<" ", "\u{7f}":
-                let digits = String(scalar.value, radix: 16)
-                text += "\\x" + (digits.count < 2 ? "0" : "") + digits
-            default: text.unicodeScalars.append(scalar)
-            }
-        }
-        return text + "\""
+        let escaped = message.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"")
+        return "\"" + escaped.printable + "\""
     }
 }

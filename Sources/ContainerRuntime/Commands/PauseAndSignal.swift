@@ -17,6 +17,9 @@ extension Container {
 
     /// Sends a signal to the container's init, or to all of its processes.
     package func signal(_ signal: CInt, toAll: Bool = false) throws(RuntimeError) {
+        // All of them get it, or whoever stops this command comes too late for any.
+        let mask = SignalMask.blockAll()
+        defer { mask.restore() }
         Trace.note("signal \(signal) to \(toAll ? "every process" : "process \(state.initPid)")")
         if toAll {
             // Processes that outlive init belong to a stopped container; with none left there is nothing to do.

@@ -1,0 +1,134 @@
+import CheckpointImages
+import LinuxSystem
+
+/// Goes through one tmpfs, directory by directory, and writes down what is there. It holds one directory open, however deep
+/// it lies and however long its path is.
+struct MemoryFileWalk {
+    private let image: ImageStream
+    private let userNamespace: UserNamespace
+    /// The directories above this one: which they are, and where they were left.
+    private var above: [(name: String, inode: ino_t, position: off_t)] = []
+    /// Files with several names.
+    private var numbers: [ino_t: UInt32] = [:]
+    private static let mostNumbers = 250_000
+
+    init(into image: ImageStream, userNamespace: UserNamespace) {
+        self.image = image
+        self.userNamespace = userNamespace
+    }
+
+    mutating func run(from top: CInt) throws {
+        let device = try status(of: top).st_dev
+        var here = try DirectoryStream(try openAt(top, ".", O_RDONLY | O_DIRECTORY))
+        try write(try Self.entry("", here.directory.raw))
+        while true {
+            let directory = here.directory.raw
+            guard let name = try about(path("."), { try here.next() }) else {
+                try image.append(raw: MemoryFileEntry.end)
+                guard let last = above.popLast() else { return }
+                here = try DirectoryStream(
+                    try parent(of: directory, is: last.inode, O_RDONLY | MemoryFileSystem.noAccessTime),
+                    at: last.position)
+                continue
+            }
+            let found = try status(at: directory, name, flags: AT_SYMLINK_NOFOLLOW)
+            // What is mounted here is made anew by config.json.
+            guard found.st_dev == device else { continue }
+            guard found.isDirectory else {
+                try about(path(name)) { try addFile(name, found, in: directory) }
+                continue
+            }
+            guard above.count + 2 <= MemoryFileReader.deepest else {
+                throw CheckpointError("more than \(MemoryFileReader.deepest) directories in each other")
+            }
+            let inner = try Self.open(name, O_DIRECTORY, in: directory)
+            try about(path(name)) { try write(try Self.entry(name, inner.raw)) }
+            above.append((name, try status(of: directory).st_ino, here.position))
+            here = try DirectoryStream(inner)
+        }
+    }
+
+    private func path(_ name: String) -> String { (above.map(\.name) + [name]).joined(separator: "/") }
+
+    private func write(_ entry: MemoryFileEntry) throws {
+        try image.append(raw: userNamespace.inside(entry).encoded)
+    }
+
+    private static func open(_ name: String, _ flags: CInt, in directory: CInt) throws -> OwnedDescriptor {
+        try openAt(
+            directory, name, O_RDONLY | O_NOFOLLOW | MemoryFileSystem.noAccessTime | flags, resolve: .noCrossMounts)
+    }
+
+    /// Of what can be opened.
+    private static func entry(_ name: String, _ file: CInt) throws -> MemoryFileEntry {
+        var entry = MemoryFileEntry(name: name, try status(of: file))
+        var size = 0
+        for attributeName in try attributeNames(file) where MemoryFileSystem.isCarried(attributeName) {
+            let value = try attribute(file, attributeName)
+            size += attributeName.utf8.count + value.count
+            guard size <= MemoryFileEntry.attributeLimit else {
+                throw CheckpointError("has more extended attributes than can be restored")
+            }
+            entry.attributes.append((attributeName, value))
+        }
+        return entry
+    }
+
+    private mutating func addFile(_ name: String, _ found: stat, in directory: CInt) throws {
+        let known = numbers[found.st_ino]
+        if found.st_nlink > 1, known == nil {
+            guard numbers.count < Self.mostNumbers else {
+                throw CheckpointError("more than \(Self.mostNumbers) files with several names cannot be restored")
+            }
+            numbers[found.st_ino] = UInt32(numbers.count + 1)
+        }
+        let number = found.st_nlink > 1 ? numbers[found.st_ino] ?? 0 : 0
+        if known == nil, found.isRegular {
+            let file = try Self.open(name, O_NONBLOCK, in: directory)
+            var entry = try Self.entry(name, file.raw)
+            entry.number = number
+            try write(entry)
+            return try addContent(of: file.raw, size: entry.size)
+        }
+        var entry = MemoryFileEntry(name: name, found)
+        entry.number = number
+        if found.isSymbolicLink {
+            entry.target = try linkTarget(at: directory, name)
+        } else if !found.isFIFO && !found.isSocket && !found.isRegular {
+            throw CheckpointError("a device on a tmpfs cannot be checkpointed yet")
+        }
+        try write(entry)
+    }
+
+    private func addContent(of file: CInt, size: Int) throws {
+        var position: off_t = 0
+        var buffer = [UInt8](repeating: 0, count: min(size, MemoryFileEntry.pieceSize))
+        while position < size {
+            // ENXIO: nothing but a hole is left.
+            let start = lseek(file, position, CInt(CLINUX_SEEK_DATA))
+            if start < 0, Errno.current == .noSuchAddressOrDevice { break }
+            position = start
+            let end = try system("find hole") { lseek(file, start, CInt(CLINUX_SEEK_HOLE)) }
+            while position < end {
+                let count = try system("read") {
+                    buffer.withUnsafeMutableBytes {
+                        pread(file, $0.baseAddress, min($0.count, end - position), position)
+                    }
+                }
+                guard count > 0 else { throw CheckpointError("shrank while it was read") }
+                try image.append(raw: MemoryFileEntry.piece(buffer[..<count], at: UInt64(position)))
+                position += count
+            }
+        }
+        try image.append(raw: MemoryFileEntry.end)
+    }
+}
+
+/// The directory above, which nobody has moved meanwhile.
+func parent(of directory: CInt, is inode: ino_t, _ flags: CInt) throws -> OwnedDescriptor {
+    let opened = try openAt(directory, "..", flags | O_DIRECTORY, resolve: .noCrossMounts)
+    guard try status(of: opened.raw).st_ino == inode else {
+        throw CheckpointError("a directory was moved while it was looked at")
+    }
+    return opened
+}

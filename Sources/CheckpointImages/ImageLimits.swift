@@ -1,0 +1,26 @@
+/// How large images may be. What a checkpoint could not restore it does not write, either.
+package enum ImageLimits {
+    /// Of all images together that are held in memory while they are read.
+    package static let held: UInt64 = 256 << 20
+
+    /// Bytes of one file. Pages are as many as their pagemap says.
+    package static func bytes(_ name: String) -> UInt64 {
+        switch name {
+        case "options.stasis": 4 << 10
+        case "inventory.img", "descriptors.json": 64 << 10
+        // The kernel keeps 256 KiB of filters for a thread.
+        case "seccomp.img", Checksums.fileName: 4 << 20
+        // Read piece by piece.
+        case "sk-queues.img", "pipes-data.img": 1 << 30
+        case _ where name.hasPrefix("tmpfs-") && name.hasSuffix(".stasis"): 256 << 20
+        case _ where Checksums.isPages(name): .max
+        // A million runs of pages, several of which are one mapping's.
+        case _ where name.hasPrefix("pagemap-"): 64 << 20
+        default: 16 << 20
+        }
+    }
+
+    static func tooLarge(_ name: String) -> ImageError {
+        ImageError(name, .malformed("more than \(bytes(name)) bytes cannot be restored"))
+    }
+}

@@ -1,0 +1,134 @@
+import Glibc
+import Testing
+
+extension Integration {
+    /// Neither a container nor an image decides how much memory and time the engine needs.
+    @Suite(.serialized, .enabled(if: Runtime.canCheckpoint))
+    struct Bounds {
+        /// What the engine may have, whatever it meets.
+        private static let mostMemory = 64 << 10
+
+        private func crowd(
+            _ kind: String, _ count: Int, in bed: TestBed, _ edit: (inout JSONValue) -> Void = { _ in }
+        ) throws -> Container {
+            let container = try bed.container(
+                .workload("hostile/crowd"), arguments: ["/workload", kind, String(count)])
+            try container.bundle.edit { config in
+                let limit: JSONValue = ["type": "RLIMIT_NOFILE", "hard": 20_000, "soft": 20_000]
+                config["process"]["rlimits"] = .array([limit])
+                edit(&config)
+            }
+            try container.run()
+            try container.waitUntilReady()
+            return container
+        }
+
+        /// Runs a command of the engine's.
+        ///
+        /// - Returns: how it ended, how many KiB it had at most, and how many seconds a processor was at work for it.
+        private func measured(
+            _ command: Command, in bed: TestBed
+        ) throws(Failure) -> (outcome: Outcome, peak: Int, seconds: Double) {
+            var command = command
+            let file = bed.folder + "/cost"
+            command.words = [try Workload.compiled("hostile/cost"), file] + command.words
+            command.output = nil
+            let outcome = try command.run(seconds: 200)
+            let numbers = (Files.text(of: file) ?? "").split(whereSeparator: \.isWhitespace).compactMap { Int($0) }
+            guard numbers.count == 2 else { throw Failure("nothing measured: \(outcome)") }
+            return (outcome, numbers[0], Double(numbers[1]) / 1e6)
+        }
+
+        private func expectBounded(_ container: Container, in bed: TestBed) throws {
+            let dump = try measured(container.checkpointCommand(to: "image"), in: bed)
+            try dump.outcome.succeeded()
+            #expect(dump.peak < Self.mostMemory, "checkpoint: \(dump.peak) KiB")
+            let made = try measured(container.restoreCommand(from: "image"), in: bed)
+            try made.outcome.succeeded()
+            #expect(made.peak < Self.mostMemory, "restore: \(made.peak) KiB")
+            try container.expectPass("after the restore")
+        }
+
+        @Test("many messages in unix sockets, short or long", .timeLimit(.minutes(2)), arguments: ["queue", "bulk"])
+        func messages(kind: String) throws {
+            try TestBed.use { bed in try expectBounded(try crowd(kind, kind == "queue" ? 200 : 600, in: bed), in: bed) }
+        }
+
+        @Test(
+            "directories deep in each other, beyond the longest path", .timeLimit(.minutes(2)), arguments: [300, 4500])
+        func depth(count: Int) throws {
+            try TestBed.use { bed in
+                let container = try crowd("deep", count, in: bed) { config in
+                    let mount: JSONValue = [
+                        "destination": "/deep", "type": "tmpfs", "source": "tmpfs", "options": ["mode=0755"],
+                    ]
+                    config["mounts"] = .array(config["mounts"].elements + [mount])
+                }
+                try expectBounded(container, in: bed)
+            }
+        }
+
+        @Test(
+            "an image that is large and has nothing in it", .timeLimit(.minutes(2)),
+            arguments: ["tmpfs-0.stasis", "seccomp.img", "options.stasis", "files.img", "sk-queues.img", "core-1.img"])
+        func sparse(name: String) throws {
+            try TestBed.use { bed in
+                let container = try crowd("eventfd", 1, in: bed)
+                try container.checkpoint(to: "image")
+                let image = container.imageFolder("image")
+                try check(unlink(image + "/checksums.stasis"), "remove the checksums")
+                for size in [200 << 20, 1 << 40] {
+                    let file = try check(open("\(image)/\(name)", O_WRONLY | O_CREAT, 0o600), "open \(name)")
+                    try check(ftruncate(file, size), "lengthen \(name)")
+                    close(file)
+                    let (outcome, peak, seconds) = try measured(container.restoreCommand(from: "image"), in: bed)
+                    #expect(outcome.status == 1 && outcome.errors.contains(name), "\(outcome)")
+                    #expect(peak < Self.mostMemory, "\(size) bytes: \(peak) KiB")
+                    #expect(seconds < 5)
+                    try bed.expectNoLeaks()
+                }
+            }
+        }
+
+        @Test("a kill that is interrupted reaches all, without a pid namespace too", .timeLimit(.minutes(1)))
+        func interruptedKill() throws {
+            try TestBed.use { bed in
+                let container = try crowd("process", 20, in: bed) { config in
+                    let namespaces = config["linux"]["namespaces"].elements
+                    config["linux"]["namespaces"] = .array(namespaces.filter { $0["type"].string != "pid" })
+                }
+                #expect(bed.leakCheck.processes().count >= 21)
+                var command = bed.runtime.command(["kill", "--all", container.id, "HUP"])
+                command.words = [try Workload.compiled("hostile/at_call"), "3", "stop"] + command.words
+                _ = try command.run()
+                #expect(until(seconds: 10) { bed.leakCheck.processes().isEmpty })
+            }
+        }
+
+        @Test(
+            "the work for a container grows as it does", .timeLimit(.minutes(5)),
+            arguments: [("eventfd", 16_000), ("socket", 4000), ("mapping", 2000), ("process", 400)])
+        func time(kind: String, count: Int) throws {
+            try TestBed.use { bed in
+                var times: [Double] = []
+                for part in [4, 1] {
+                    let container = try crowd(kind, count / part, in: bed) { config in
+                        config["linux"]["resources"]["pids"] = ["limit": 2000]
+                    }
+                    for command in [
+                        container.checkpointCommand(to: "image"), container.restoreCommand(from: "image"),
+                    ] {
+                        let (outcome, _, seconds) = try measured(command, in: bed)
+                        try outcome.succeeded()
+                        times.append(seconds)
+                    }
+                    try container.expectPass("after the restore")
+                    try container.delete()
+                }
+                // Four times as many: four times the time, and not sixteen times.
+                #expect(times[2] < times[0] * 8, "checkpoints of \(kind)s: \(times)")
+                #expect(times[3] < times[1] * 8, "restores of \(kind)s: \(times)")
+            }
+        }
+    }
+}
