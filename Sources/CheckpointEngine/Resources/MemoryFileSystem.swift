@@ -39,7 +39,7 @@ enum MemoryFileSystem {
                 // Something else is mounted over it: nobody can reach it.
                 guard try MountLine.device(of: top.raw) == mount.device else { return }
                 var walk = Walk(device: try status(of: top.raw).st_dev)
-                try walk.add(top.raw, path: "")
+                try walk.addAll(beneath: top.raw)
                 var bytes = MemoryFileEntry.header(mount.point)
                 for entry in walk.entries { try dump.userNamespace.inside(entry).append(to: &bytes) }
                 guard bytes.count <= limit else {
@@ -61,21 +61,36 @@ enum MemoryFileSystem {
         var entries: [MemoryFileEntry] = []
         private var links: [ino_t: UInt32] = [:]
         private var size = 0
+        /// Paths of those that are still to be read.
+        private var directories: [String] = []
 
         init(device: dev_t) { self.device = device }
 
-        mutating func add(_ file: CInt, path: String) throws {
+        /// One directory at a time: nobody knows how deep they are nested.
+        mutating func addAll(beneath top: CInt) throws {
+            try add(top, path: "")
+            while let parent = directories.popLast() {
+                let directory = try about(parent) {
+                    try openAt(
+                        top, parent.isEmpty ? "." : parent,
+                        O_RDONLY | O_DIRECTORY | O_NOFOLLOW | MemoryFileSystem.noAccessTime,
+                        resolve: [.beneath, .noSymlinks, .noCrossMounts])
+                }
+                for name in try directoryEntries(at: directory.raw, ".").sorted() {
+                    let path = parent.isEmpty ? name : parent + "/" + name
+                    try about(path) { try visit(name, in: directory.raw, path: path) }
+                }
+            }
+        }
+
+        private mutating func add(_ file: CInt, path: String) throws {
             var entry = MemoryFileEntry(path: path, try status(of: file))
             for name in try attributeNames(file) where MemoryFileSystem.isCarried(name) {
                 entry.attributes.append((name, try attribute(file, name)))
             }
             if entry.isRegular { try readContent(file, &entry) }
             entries.append(entry)
-            guard entry.isDirectory else { return }
-            for name in try directoryEntries(at: file, ".").sorted() {
-                let path = path.isEmpty ? name : path + "/" + name
-                try about(path) { try visit(name, in: file, path: path) }
-            }
+            if entry.isDirectory { directories.append(path) }
         }
 
         private mutating func visit(_ name: String, in directory: CInt, path: String) throws {
@@ -178,16 +193,21 @@ enum MemoryFileSystem {
     }
 
     /// What the runtime copied there (tmpcopyup); mount points stay.
-    private static func clear(_ directory: CInt) throws {
-        for name in try directoryEntries(at: directory, ".") {
-            if unlinkat(directory, name, 0) == 0 { continue }
+    private static func clear(_ top: CInt) throws {
+        var directories = ["."]
+        var read = 0
+        while read < directories.count {
+            let path = directories[read]
+            read += 1
             guard
-                let inner = try? openAt(
-                    directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, resolve: [.beneath, .noCrossMounts])
+                let directory = try? openAt(
+                    top, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, resolve: [.beneath, .noSymlinks, .noCrossMounts])
             else { continue }
-            try clear(inner.raw)
-            _ = unlinkat(directory, name, AT_REMOVEDIR)
+            for name in try directoryEntries(at: directory.raw, ".") where unlinkat(directory.raw, name, 0) != 0 {
+                directories.append(path + "/" + name)
+            }
         }
+        for path in directories.dropFirst().reversed() { _ = unlinkat(top, path, AT_REMOVEDIR) }
     }
 
     /// A directory or file that was made; `nil` for a mount point.
