@@ -113,7 +113,8 @@ enum InternetSocket: FileKind {
         guard let opener = workshop.opener else { throw CheckpointError("socket \(wanted.id): is no task's") }
         let type = CInt(truncatingIfNeeded: wanted.type) | CInt(bitPattern: wanted.flags) & O_NONBLOCK
         try opener.run(as: opener.own) { program in
-            program.call("socket", Int(SYS_socket), [UInt64(family), UInt64(UInt32(bitPattern: type)), 6], expecting: 0)
+            let arguments = [UInt64(family), UInt64(UInt32(bitPattern: type)), 6]
+            program.call("socket", Int(SYS_socket), arguments, expecting: 0)
         }
         let made = try opener.take(0)
         try SocketOptions.apply(wanted.opts, to: made.raw)

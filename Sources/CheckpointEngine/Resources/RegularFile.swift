@@ -132,11 +132,14 @@ enum RegularFile: FileKind {
     private static func isOrdinary(_ place: CInt) -> Bool {
         let magic = (try? filesystemMagic(of: place)) ?? 0
         return [
-            0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0xca45_1a4e, 0x2fc1_2fc1,  // ext, xfs, btrfs, f2fs, bcachefs, zfs
-            0x0102_1994, 0x8584_58f6, 0x794c_7630,  // tmpfs, ramfs, overlay
-            0x6573_5546, 0x6969, 0xff53_4d42, 0xfe53_4d42, 0x0102_1997, 0x00c3_6400,  // FUSE, NFS, CIFS, SMB 2, 9p, ceph
-            0x4d44, 0x2011_bab0, 0x5346_544e, 0x7366_746e,  // FAT, exFAT, NTFS
-            0x9660, 0x7371_7368, 0xe0f5_e1e2,  // ISO 9660, squashfs, erofs
+            // ext, XFS, btrfs, F2FS, bcachefs, ZFS
+            0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0xca45_1a4e, 0x2fc1_2fc1,
+            // tmpfs, ramfs, overlay
+            0x0102_1994, 0x8584_58f6, 0x794c_7630,
+            // FUSE, NFS, CIFS, SMB 2, 9P, Ceph
+            0x6573_5546, 0x6969, 0xff53_4d42, 0xfe53_4d42, 0x0102_1997, 0x00c3_6400,
+            // FAT, exFAT, NTFS, ISO 9660, squashfs, EROFS
+            0x4d44, 0x2011_bab0, 0x5346_544e, 0x7366_746e, 0x9660, 0x7371_7368, 0xe0f5_e1e2,
         ].contains(magic)
     }
 }

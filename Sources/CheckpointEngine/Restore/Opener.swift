@@ -88,7 +88,8 @@ struct Opener {
     /// Tries as the task, and where that is refused, with what config.json grants.
     func runAsEither<R: ~Copyable>(_ body: (Identity) throws -> R) throws -> R {
         do { return try body(own) } catch let error as SystemError
-        where [.permissionDenied, .notPermitted].contains(error.errno) { return try body(granted) }
+            where [.permissionDenied, .notPermitted].contains(error.errno)
+        { return try body(granted) }
     }
 
     /// A descriptor that a run has left in the task.

@@ -115,7 +115,9 @@ final class Workshop {
         let device = try MountLine.device(of: directory)
         guard try !MountLine.all(of: "self").contains(where: { $0.device == device }) else { return false }
         return try policy.memoryMounts.contains { point in
-            guard let top = try? openAt(root, point, CLINUX_O_PATH | O_DIRECTORY, resolve: .inRoot) else { return false }
+            guard let top = try? openAt(root, point, CLINUX_O_PATH | O_DIRECTORY, resolve: .inRoot) else {
+                return false
+            }
             return try MountLine.device(of: top.raw) == device
         }
     }

@@ -1,6 +1,7 @@
-// Holds what a hostile image makes something else of: a file, and a socket with a name. And it reads the kernel's
+// Holds what a hostile image makes something else of: a file, a socket with a name, a port. And it reads the kernel's
 // addresses, which nobody but a process with CAP_SYSLOG may see.
 #include "workload.h"
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -13,6 +14,10 @@ int main(int count, char **arguments) {
     int listener = must(socket(AF_UNIX, SOCK_STREAM, 0));
     must(bind(listener, (struct sockaddr *)&name, sizeof name));
     must(listen(listener, 5));
+    struct sockaddr_in port = {.sin_family = AF_INET, .sin_port = htons(15036)};
+    int server = must(socket(AF_INET, SOCK_STREAM, 0));
+    must(bind(server, (struct sockaddr *)&port, sizeof port));
+    must(listen(server, 5));
     int symbols = must(open("/proc/kallsyms", O_RDONLY));
     ready();
     for (;;) {
