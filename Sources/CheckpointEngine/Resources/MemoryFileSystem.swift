@@ -70,6 +70,10 @@ enum MemoryFileSystem {
         mutating func addAll(beneath top: CInt) throws {
             try add(top, path: "")
             while let parent = directories.popLast() {
+                // PATH_MAX
+                guard parent.utf8.count < 4096 else {
+                    throw CheckpointError("directories nested to a path of \(parent.utf8.count) bytes are too deep")
+                }
                 let directory = try about(parent) {
                     try openAt(
                         top, parent.isEmpty ? "." : parent,

@@ -196,7 +196,7 @@ enum NamedUnixSocket: FileKind {
         throw CheckpointError("\(path): somebody else has this socket in a mount of the host's")
     }
 
-    /// Whether a file is the one that a socket is bound to. SIOCUNIXFILE, Linux 4.17.
+    /// Whether a file is the one that a socket is bound to. SIOCUNIXFILE, Linux 4.12.
     private static func isName(_ found: stat, of socket: CInt) throws -> Bool {
         let file = OwnedDescriptor(try system("file of unix socket") { clinux_ioctl(socket, 0x89e0, 0) })
         let bound = try status(of: file.raw)
