@@ -57,7 +57,9 @@ struct PolicyLimitTests {
             mm.vmas[0].start = 0
             mm.vmas[0].end = 4096
         }
-        try expect("has memory at 0x0, below vm.mmap_min_addr (65536)", unless: 17, copy) { $0.limits.lowestAddress = 65_536 }
+        try expect("has memory at 0x0, below vm.mmap_min_addr (65536)", unless: 17, copy) {
+            $0.limits.lowestAddress = 65_536
+        }
     }
 
     @Test(arguments: Array(0..<16)) func hardLimits(resource: Int) throws {
@@ -245,7 +247,9 @@ struct PolicyLimitTests {
             return failure { try NamedUnixSocket.check(images.files) }
         }
         #expect(try named([10, 1, 1]) == "no error")
-        for second in [10, 7] as [UInt32] { #expect(try named([10, second]).contains("another one has the same name")) }
+        for second in [10, 7] as [UInt32] {
+            #expect(try named([10, second]).contains("another one has the same name"))
+        }
     }
 
     /// The machine's own, as far as they are known.

@@ -119,7 +119,8 @@ private func limits(_ process: Process?) throws -> ProcessLimits {
     if let adjustment = process?.oomScoreAdj { limits.memoryPressure = Int32(clamping: adjustment) }
     if let scheduler = process?.scheduler {
         limits.nice = min(0, scheduler.nice ?? 0)
-        limits.realTime = [.fifo, .roundRobin].contains(scheduler.policy) ? UInt32(clamping: scheduler.priority ?? 0) : 0
+        let isRealTime = [.fifo, .roundRobin].contains(scheduler.policy)
+        limits.realTime = isRealTime ? UInt32(clamping: scheduler.priority ?? 0) : 0
     }
     return limits
 }

@@ -172,7 +172,8 @@ extension Integration {
         @Test("a tmpfs may be nested as deep as paths reach", .timeLimit(.minutes(2)))
         func nestedFolders() throws {
             try TestBed.use { bed in
-                let nest = "i=0; while [ $i -lt $1 ]; do mkdir d && cd -P d || exit 1; i=$((i+1)); done; echo in > file; "
+                let nest =
+                    "i=0; while [ $i -lt $1 ]; do mkdir d && cd -P d || exit 1; i=$((i+1)); done; echo in > file; "
                 for (depth, isTaken) in [(1900, true), (2500, false)] {
                     let script = "cd /deep; \(nest) cd /; echo ready > /state/ready; exec sleep 1000"
                     let container = try bed.container(.busybox, arguments: ["/bin/sh", "-c", script, "sh", "\(depth)"])
