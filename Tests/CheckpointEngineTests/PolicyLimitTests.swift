@@ -71,6 +71,7 @@ struct PolicyLimitTests {
                 }
             }
         }
+        try copy.edit("core-1.img", as: CoreEntry.self) { $0.tc.rlimits.rlimits = [] }
         try expect("is 1001, but config.json gives 1000; raise it", unless: 24, copy) {
             $0.limits.hard = Array(repeating: 1000, count: 16)
         }
@@ -168,20 +169,36 @@ struct PolicyLimitTests {
         #expect(try check(policy, owned(6, 1, user: 1000)) == "no error")
     }
 
-    private func socket(_ change: (inout SkOptsEntry) -> Void) throws -> ImageCopy {
-        var options = SkOptsEntry()
-        change(&options)
-        return try files {
-            let id = $0.id
-            $0 = .with {
-                $0.type = .unixsk
+    private static func unixSocket(
+        _ id: UInt32, state: UInt32 = 7, name: String = "", _ change: (inout SkOptsEntry) -> Void = { _ in }
+    ) -> FileEntry {
+        .with {
+            $0.type = .unixsk
+            $0.id = id
+            $0.usk = .with {
                 $0.id = id
-                $0.usk = .with {
-                    $0.id = id
-                    $0.opts = options
-                }
+                $0.ino = id
+                $0.type = 1
+                $0.state = state
+                $0.flags = 0
+                $0.uflags = 0
+                $0.backlog = 0
+                $0.peer = 0
+                $0.fown = .none
+                $0.name = .init(Array(name.utf8))
+                $0.opts.soSndbuf = 0
+                $0.opts.soRcvbuf = 0
+                $0.opts.soSndTmoSec = 0
+                $0.opts.soSndTmoUsec = 0
+                $0.opts.soRcvTmoSec = 0
+                $0.opts.soRcvTmoUsec = 0
+                change(&$0.opts)
             }
         }
+    }
+
+    private func socket(_ change: (inout SkOptsEntry) -> Void) throws -> ImageCopy {
+        try files { $0 = Self.unixSocket($0.id, change) }
     }
 
     @Test func socketOptions() throws {
@@ -231,16 +248,7 @@ struct PolicyLimitTests {
             let copy = try ImageCopy()
             try copy.edit("files.img", as: FileEntry.self) { (files: inout [FileEntry]) in
                 for (index, state) in states.enumerated() {
-                    files.append(
-                        .with {
-                            $0.type = .unixsk
-                            $0.id = 900 + UInt32(index)
-                            $0.usk = .with {
-                                $0.id = 900 + UInt32(index)
-                                $0.state = state
-                                $0.name = .init(Array("/run/socket".utf8))
-                            }
-                        })
+                    files.append(Self.unixSocket(900 + UInt32(index), state: state, name: "/run/socket"))
                 }
             }
             let images = try copy.images()
