@@ -11,7 +11,8 @@ struct PolicyTests {
         capabilities: UInt64 = 0, noNewPrivileges: Bool = true, user: UInt32 = 1000, groups: Set<UInt32> = [100]
     ) -> RestorePolicy {
         RestorePolicy(
-            capabilities: capabilities, noNewPrivileges: noNewPrivileges, seccomp: nil, user: user, groups: groups)
+            capabilities: capabilities, noNewPrivileges: noNewPrivileges, seccomp: nil, user: user, groups: groups,
+            limits: .most)
     }
 
     /// What the policy says to the second process with these credentials in its last thread.

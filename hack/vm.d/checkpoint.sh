@@ -26,10 +26,10 @@ check_counter_goes_on_after_restore() {
 check_user_namespace() {
     [ "$runtime" != runc ] || skip "runc needs CRIU"
     config '.linux.namespaces += [{type: "user"}] | .process.rlimits = [{type: "RLIMIT_NOFILE", soft: 1000, hard: 900000}]
+        | .process.scheduler = {policy: "SCHED_OTHER", nice: -7}
         | .linux.uidMappings = [{containerID: 0, hostID: 300000, size: 65536}] | .linux.gidMappings = .linux.uidMappings'
     chown -R 300000:300000 rootfs
     counting
-    renice -n -7 -p "$(pid)" >/work/output
     runtime checkpoint --image-path /work/images --work-path /work $id || { cat /work/dump.log; exit 1; }
     local before
     before=$(cat rootfs/count)

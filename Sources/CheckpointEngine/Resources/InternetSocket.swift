@@ -110,10 +110,13 @@ enum InternetSocket: FileKind {
                 "socket \(wanted.id): family \(wanted.family), protocol \(wanted.proto), state \(wanted.state) "
                     + "cannot be restored yet")
         }
-        let type = CInt(truncatingIfNeeded: wanted.type) | O_CLOEXEC | CInt(bitPattern: wanted.flags) & O_NONBLOCK
-        let made = try workshop.inNetworkNamespace {
-            OwnedDescriptor(CInt(try systemCall("socket", Int(SYS_socket), Int(family), Int(type), 6)))
+        guard let opener = workshop.opener else { throw CheckpointError("socket \(wanted.id): is no task's") }
+        let type = CInt(truncatingIfNeeded: wanted.type) | CInt(bitPattern: wanted.flags) & O_NONBLOCK
+        try opener.run(as: opener.own) { program in
+            let arguments = [UInt64(family), UInt64(UInt32(bitPattern: type)), 6]
+            program.call("socket", Int(SYS_socket), arguments, expecting: 0)
         }
+        let made = try opener.take(0)
         try SocketOptions.apply(wanted.opts, to: made.raw)
         if family == AF_INET6 { try SocketOptions.set(made.raw, 41, 26, wanted.v6Only ? 1 : 0) }
         if wanted.hasTcpOpts {
@@ -124,7 +127,16 @@ enum InternetSocket: FileKind {
             if tcp.hasKeepintvl { try SocketOptions.set(made.raw, 6, TCP_KEEPINTVL, CInt(clamping: tcp.keepintvl)) }
         }
         guard wanted.srcPort != 0 else { return made }
-        try bind(made.raw, family, wanted)
+        let address = try address(family, wanted)
+        // Lower ports ask for CAP_NET_BIND_SERVICE.
+        try opener.runAsEither { identity in
+            try opener.run(as: identity, keeping: 1) { program in
+                let place = program.place(address)
+                program.call(
+                    "bind to port \(wanted.srcPort) in the container's network", Int(SYS_bind),
+                    [0, place.raw, UInt64(address.count)])
+            }
+        }
         if wanted.state == 10 {
             let backlog = CInt(clamping: wanted.backlog)
             try system("listen on port \(wanted.srcPort)") { listen(made.raw, backlog) }
@@ -132,7 +144,8 @@ enum InternetSocket: FileKind {
         return made
     }
 
-    private static func bind(_ socket: CInt, _ family: CInt, _ wanted: InetSkEntry) throws {
+    /// struct sockaddr_in or sockaddr_in6.
+    private static func address(_ family: CInt, _ wanted: InetSkEntry) throws -> [UInt8] {
         var bytes = [UInt8](repeating: 0, count: family == AF_INET ? 16 : 28)
         bytes[0] = UInt8(truncatingIfNeeded: family)
         bytes[2] = UInt8(truncatingIfNeeded: wanted.srcPort >> 8)
@@ -144,12 +157,6 @@ enum InternetSocket: FileKind {
         for (index, word) in wanted.srcAddr.enumerated() {
             for byte in 0..<4 { bytes[start + index * 4 + byte] = UInt8(truncatingIfNeeded: word >> (8 * byte)) }
         }
-        try system("bind to port \(wanted.srcPort) in the container's network") {
-            bytes.withUnsafeBytes {
-                CInt(
-                    clinux_syscall(
-                        Int(SYS_bind), Int(socket), Int(bitPattern: $0.baseAddress), $0.count, 0, 0, 0))
-            }
-        }
+        return bytes
     }
 }

@@ -22,7 +22,7 @@ enum NamedUnixSocket: FileKind {
             let what = UInt32(told.state) == listening ? "connections wait" : "messages wait"
             throw CheckpointError("\(file.link): \(what) in the unix socket \(name); they cannot be checkpointed yet")
         }
-        let permissions = try told.name.first == 0 ? nil : permissions(of: told, file.link, dump)
+        let permissions = try told.name.first == 0 ? nil : permissions(of: told, file, dump)
         var options = try SocketOptions.capture(socket)
         options.soPasscred = try SocketOptions.number(socket, SOL_SOCKET, SO_PASSCRED) != 0
         let type = try SocketOptions.number(socket, SOL_SOCKET, SO_TYPE)
@@ -50,14 +50,15 @@ enum NamedUnixSocket: FileKind {
     }
 
     private static func permissions(
-        of told: UnixDiagnosis, _ link: String, _ dump: Dump
+        of told: UnixDiagnosis, _ file: borrowing OpenFile, _ dump: Dump
     ) throws -> FilePermsEntry {
         let path = told.printableName
+        let link = file.link
         guard path.hasPrefix("/"), path.utf8.elementsEqual(told.name.prefix { $0 != 0 }) else {
             throw CheckpointError("\(link): a unix socket with a relative name (\(path)) cannot be checkpointed yet")
         }
         let place = try? openAt(dump.root.raw, path, CLINUX_O_PATH | O_NOFOLLOW, resolve: .inRoot)
-        guard let place, let found = try? status(of: place.raw), found.isSocket else {
+        guard let place, let found = try? status(of: place.raw), try isName(found, of: file.descriptor.raw) else {
             throw CheckpointError(
                 "\(link): a unix socket whose name (\(path)) leads to it no more cannot be checkpointed yet")
         }
@@ -75,13 +76,9 @@ enum NamedUnixSocket: FileKind {
         guard wanted.peer == 0, [1, 2, 5].contains(wanted.type), wanted.state == listening || wanted.state == 7 else {
             throw CheckpointError("unix socket \(wanted.id): a bound one that is connected cannot be restored yet")
         }
-        let made = try workshop.inNetworkNamespace {
-            OwnedDescriptor(
-                CInt(try systemCall("socket", Int(SYS_socket), Int(AF_UNIX), Int(wanted.type) | Int(O_CLOEXEC), 0)))
-        }
-        let raw = made.raw
         let name = Array(wanted.name)
-        try bind(raw, name, wanted, workshop)
+        let made = try name.first == 0 ? makeAbstract(name, wanted, workshop) : make(name, wanted, workshop)
+        let raw = made.raw
         if wanted.state == listening {
             try system("listen") { listen(raw, CInt(clamping: wanted.backlog)) }
         }
@@ -89,26 +86,121 @@ enum NamedUnixSocket: FileKind {
         return made
     }
 
-    private static func bind(_ socket: CInt, _ name: [UInt8], _ wanted: UnixSkEntry, _ workshop: Workshop) throws {
-        let address = try address(name)
-        guard name.first != 0 else { return try call("bind", Int(SYS_bind), socket, address) }
-        let path = String(decoding: name.prefix { $0 != 0 }, as: UTF8.self)
-        try workshop.inRoot {
-            // The file of the dumped socket is still there, unless the rootfs is another copy.
-            var found = stat()
-            if lstat(path, &found) == 0 {
-                guard found.isSocket else { throw CheckpointError("\(path): is no socket, but was at the checkpoint") }
-                try system("unlink \(path)") { unlink(path) }
+    /// Fails if two sockets are to have one name: who connects by it would reach the other.
+    static func check(_ files: [UInt32: FileEntry]) throws {
+        var names: Set<[UInt8]> = []
+        for file in files.values where file.hasUsk && !file.usk.name.isEmpty && file.usk.state != 1 {
+            guard names.insert(Array(file.usk.name)).inserted else {
+                throw CheckpointError("unix socket \(file.id): another one has the same name")
             }
-            try call("bind to \(path)", Int(SYS_bind), socket, address)
-            guard wanted.hasFilePerms else { return }
-            let permissions = wanted.filePerms
-            let user = try workshop.userNamespace.outside(user: permissions.uid)
-            let group = try workshop.userNamespace.outside(group: permissions.gid)
-            try system("chown \(path)") { lchown(path, user, group) }
-            // No link: it was made just now, and nobody runs here.
-            try system("chmod \(path)") { chmod(path, permissions.mode & 0o7777) }
         }
+    }
+
+    private static func makeAbstract(
+        _ name: [UInt8], _ wanted: UnixSkEntry, _ workshop: Workshop
+    ) throws -> OwnedDescriptor {
+        let made = try workshop.inNetworkNamespace {
+            OwnedDescriptor(
+                CInt(try systemCall("socket", Int(SYS_socket), Int(AF_UNIX), Int(wanted.type) | Int(O_CLOEXEC), 0)))
+        }
+        try call("bind", Int(SYS_bind), made.raw, try address(name))
+        return made
+    }
+
+    /// Lets the task make the socket and its file, where it may, or where config.json lets it.
+    private static func make(
+        _ name: [UInt8], _ wanted: UnixSkEntry, _ workshop: Workshop
+    ) throws -> OwnedDescriptor {
+        let path = String(decoding: name.prefix { $0 != 0 }, as: UTF8.self)
+        guard let opener = workshop.opener else { throw CheckpointError("\(path): is no task's") }
+        let address = try address(name)
+        return try opener.runAsEither { try make(path, address, wanted, as: $0, by: opener, workshop) }
+    }
+
+    private static func make(
+        _ path: String, _ address: [UInt8], _ wanted: UnixSkEntry, as identity: Identity, by opener: Opener,
+        _ workshop: Workshop
+    ) throws -> OwnedDescriptor {
+        let slash = path.lastIndex(of: "/") ?? path.startIndex
+        let name = String(path[path.index(after: slash)...])
+        guard !["", ".", ".."].contains(name) else { throw CheckpointError("\(path): is no name for a unix socket") }
+        try opener.run(as: identity) { program in
+            let folder = program.place(path: slash == path.startIndex ? "/" : String(path[..<slash]))
+            let how = program.place(
+                value: SIMD4<UInt64>(UInt64(CLINUX_O_PATH | O_DIRECTORY), 0, Resolve.noMagicLinks.rawValue, 0))
+            program.call(
+                "open the folder of \(path)", Int(CLINUX_SYS_openat2),
+                [UInt64(bitPattern: Int64(AT_FDCWD)), folder.raw, how.raw, 24])
+        }
+        let folder = try opener.take(0)
+        let before = try? status(at: folder.raw, name, flags: AT_SYMLINK_NOFOLLOW)
+        if let before {
+            guard before.isSocket else { throw CheckpointError("\(path): is no socket, but was at the checkpoint") }
+            if try !workshop.isOwn(folder.raw, opener.policy) {
+                try checkForeign(before, path, address, wanted, as: identity, by: opener, workshop)
+            }
+        }
+        // The task's descriptors: 0 is the folder, 1 the socket.
+        try opener.run(as: identity, keeping: 1) { program in
+            let last = program.place(path: name)
+            if before != nil { program.call("unlink \(path)", Int(SYS_unlinkat), [0, last.raw, 0]) }
+            program.call("socket", Int(SYS_socket), [UInt64(AF_UNIX), UInt64(wanted.type), 0], expecting: 1)
+            if wanted.hasFilePerms {
+                // The file gets the mode of the socket without the mask.
+                program.call("umask", Int(SYS_umask), [0])
+                program.call("mode of socket", Int(SYS_fchmod), [1, UInt64(wanted.filePerms.mode & 0o7777)])
+            }
+            let place = program.place(address)
+            program.call("bind to \(path)", Int(SYS_bind), [1, place.raw, UInt64(address.count)])
+        }
+        let made = try opener.take(1)
+        guard let bound = try? status(at: folder.raw, name, flags: AT_SYMLINK_NOFOLLOW), try isName(bound, of: made.raw)
+        else { throw CheckpointError("\(path): its folder was replaced while the socket was made") }
+        guard wanted.hasFilePerms else { return made }
+        try opener.run(as: identity, keeping: 2) { program in
+            let last = program.place(path: name)
+            program.call("mode of socket", Int(SYS_fchmod), [1, 0o777])
+            program.call(
+                "owner of \(path)", Int(SYS_fchownat),
+                [0, last.raw, UInt64(wanted.filePerms.uid), UInt64(wanted.filePerms.gid), UInt64(AT_SYMLINK_NOFOLLOW)])
+        }
+        return made
+    }
+
+    /// Where files of the host are mounted, only the socket of the checkpoint may go: with the same owner and mode, and
+    /// nobody who listens. Others may use the same folder.
+    private static func checkForeign(
+        _ found: stat, _ path: String, _ address: [UInt8], _ wanted: UnixSkEntry, as identity: Identity,
+        by opener: Opener, _ workshop: Workshop
+    ) throws {
+        let owned = try about(path) { try workshop.userNamespace.inside(found) }
+        let permissions = wanted.filePerms
+        guard wanted.hasFilePerms, owned.st_mode & 0o7777 == permissions.mode & 0o7777,
+            owned.st_uid == permissions.uid, owned.st_gid == permissions.gid
+        else {
+            throw CheckpointError("\(path): this socket in a mount of the host's is not the one of the checkpoint")
+        }
+        do {
+            try opener.run(as: identity, keeping: 1) { program in
+                let place = program.place(address)
+                program.call(
+                    "socket", Int(SYS_socket), [UInt64(AF_UNIX), UInt64(wanted.type) | UInt64(O_NONBLOCK), 0],
+                    expecting: 1)
+                program.call("connect to \(path)", Int(SYS_connect), [1, place.raw, UInt64(address.count)])
+            }
+        } catch let error as SystemError {
+            // What nobody has open refuses.
+            if error.errno == .connectionRefused { return }
+            if [.permissionDenied, .notPermitted].contains(error.errno) { throw error }
+        }
+        throw CheckpointError("\(path): somebody else has this socket in a mount of the host's")
+    }
+
+    /// Whether a file is the one that a socket is bound to. SIOCUNIXFILE, Linux 4.12.
+    private static func isName(_ found: stat, of socket: CInt) throws -> Bool {
+        let file = OwnedDescriptor(try system("file of unix socket") { clinux_ioctl(socket, 0x89e0, 0) })
+        let bound = try status(of: file.raw)
+        return found.isSocket && found.st_dev == bound.st_dev && found.st_ino == bound.st_ino
     }
 
     /// Both ends of a connection that was made to a listening socket of this name.
@@ -120,11 +212,18 @@ enum NamedUnixSocket: FileKind {
         }
         let listening = try workshop.descriptor(for: listener)
         let client = try workshop.inNetworkNamespace {
-            OwnedDescriptor(CInt(try systemCall("socket", Int(SYS_socket), Int(AF_UNIX), Int(type | O_CLOEXEC), 0)))
+            OwnedDescriptor(
+                CInt(try systemCall("socket", Int(SYS_socket), Int(AF_UNIX), Int(type | O_CLOEXEC | O_NONBLOCK), 0)))
         }
         let raw = client.raw
         let address = try address(name)
         try workshop.inRoot { try call("connect", Int(SYS_connect), raw, address) }
+        try system("flags of unix socket") { clinux_fcntl(raw, F_SETFL, 0) }
+        // A connection is there at once, unless the name leads to somebody else.
+        var waiting = pollfd(fd: listening, events: Int16(POLLIN), revents: 0)
+        guard try system("poll unix socket", { poll(&waiting, 1, 0) }) == 1 else {
+            throw CheckpointError("the name of a unix socket that listens leads to another one")
+        }
         let server = OwnedDescriptor(
             try system("accept") { CInt(clinux_syscall(Int(SYS_accept4), Int(listening), 0, 0, Int(O_CLOEXEC), 0, 0)) })
         return (workshop.keep(server), workshop.keep(client))

@@ -72,13 +72,38 @@ enum RegularFile: FileKind {
         return made
     }
 
-    /// Opens the file that an entry names, after a look at what it is.
+    /// Lets the task open the file that an entry names, after a look at what it is.
     static func open(_ file: RegFileEntry, flags: CInt, in workshop: Workshop) throws -> OwnedDescriptor {
+        let place = try place(of: file, in: workshop)
+        // The last: __O_TMPFILE.
+        var wanted = flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_CLOEXEC | 0o20_000_000)
+        if wanted & CLINUX_O_PATH != 0 { wanted &= CLINUX_O_PATH | O_DIRECTORY | O_NOFOLLOW }
+        guard let opener = workshop.opener else { throw CheckpointError("\(file.name): is no task's") }
+        let opened: OwnedDescriptor
+        do {
+            opened =
+                isOrdinary(place.raw)
+                ? try opener.runAsEither { try opener.open(file.name, flags: wanted, as: $0) }
+                : try opener.open(file.name, flags: wanted, as: opener.own)
+        } catch let error as SystemError {
+            throw CheckpointError("\(error): the task may not open it with the rights that it has")
+        }
+        let status = try LinuxSystem.status(of: place.raw)
+        let again = try LinuxSystem.status(of: opened.raw)
+        guard again.st_dev == status.st_dev, again.st_ino == status.st_ino else {
+            throw CheckpointError("\(file.name): was replaced while it was opened")
+        }
+        return opened
+    }
+
+    /// The file that an entry names, as a place only, if it is as it was.
+    static func place(of file: RegFileEntry, in workshop: Workshop) throws -> OwnedDescriptor {
         guard file.name.hasPrefix("/"), !file.name.utf8.contains(0) else {
             throw CheckpointError("file \(file.id): `\(file.name)` is not an absolute path")
         }
+        // The kernel's own names of open files have no links in them.
         let place = try about("not in this bundle's rootfs as it was at the checkpoint") {
-            try openAt(workshop.root, file.name, CLINUX_O_PATH, resolve: .inRoot)
+            try openAt(workshop.root, file.name, CLINUX_O_PATH, resolve: [.inRoot, .noSymlinks])
         }
         let status = try LinuxSystem.status(of: place.raw)
         guard status.isRegular || status.isDirectory || isMemoryDevice(status) else {
@@ -99,15 +124,22 @@ enum RegularFile: FileKind {
                         + "the rootfs is not the one that was checkpointed")
             }
         }
-        let wanted = flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_CLOEXEC | 0o20_000_000)  // the last: __O_TMPFILE
-        if wanted & CLINUX_O_PATH != 0 { return try place.duplicate() }
-        if wanted & O_NOFOLLOW == 0 { return try openAt(AT_FDCWD, "/proc/self/fd/\(place.raw)", wanted | O_NOCTTY) }
-        // The flag stays with the open file, but the link in /proc could not be followed with it.
-        let opened = try openAt(workshop.root, file.name, wanted | O_NOCTTY, resolve: .inRoot)
-        let again = try LinuxSystem.status(of: opened.raw)
-        guard again.st_dev == status.st_dev, again.st_ino == status.st_ino else {
-            throw CheckpointError("\(file.name): was replaced while it was opened")
-        }
-        return opened
+        return place
+    }
+
+    /// Whether a file is on a file system that holds files and nothing else, where who opened one does not matter
+    /// later. Of procfs, sysfs and their kind, and of those not known here, the task gets what it may open itself.
+    private static func isOrdinary(_ place: CInt) -> Bool {
+        let magic = (try? filesystemMagic(of: place)) ?? 0
+        return [
+            // ext, XFS, btrfs, F2FS, bcachefs, ZFS
+            0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0xca45_1a4e, 0x2fc1_2fc1,
+            // tmpfs, ramfs, overlay
+            0x0102_1994, 0x8584_58f6, 0x794c_7630,
+            // FUSE, NFS, CIFS, SMB 2, 9P, Ceph
+            0x6573_5546, 0x6969, 0xff53_4d42, 0xfe53_4d42, 0x0102_1997, 0x00c3_6400,
+            // FAT, exFAT, NTFS, ISO 9660, squashfs, EROFS
+            0x4d44, 0x2011_bab0, 0x5346_544e, 0x7366_746e, 0x9660, 0x7371_7368, 0xe0f5_e1e2,
+        ].contains(magic)
     }
 }

@@ -31,6 +31,8 @@ enum ResourceLimits {
         }
     }
 
+    static func named(_ limits: TaskRlimitsEntry) -> [(String, RlimitEntry)] { Array(zip(names, limits.rlimits)) }
+
     /// Raises hard limits from outside: the root of a user namespace may not do that for itself.
     static func raise(_ limits: TaskRlimitsEntry, of process: pid_t) throws {
         for (resource, (limit, old)) in zip(limits.rlimits, try capture(process).rlimits).enumerated()

@@ -19,8 +19,8 @@ struct Furnishing {
     private let spare: RemoteAddress
 
     init(
-        _ plan: ProcessPlan, _ images: RestoreImages, _ workshop: Workshop, _ shared: SharedMemoryStore,
-        _ area: InjectedArea
+        _ plan: ProcessPlan, _ images: RestoreImages, _ policy: RestorePolicy, _ workshop: Workshop,
+        _ shared: SharedMemoryStore, _ area: InjectedArea
     ) throws {
         self.plan = plan
         self.images = images
@@ -28,6 +28,7 @@ struct Furnishing {
         self.shared = shared
         self.area = area
         spare = area.end
+        workshop.opener = try Opener(plan, policy, area)
         let owner = plan.cores[0].threadCore.creds
         sent = try workshop.asOwner(user: owner.euid, group: owner.egid) {
             try plan.descriptors.map { entry in
@@ -57,7 +58,7 @@ struct Furnishing {
         let mapped = try plan.mm.vmas.map { try descriptor(for: $0) }
         let executableHere = try executableFile()
         let executable = number("exe") { executableHere }
-        let directoryHere = try workshop.descriptor(for: plan.directories.cwdID)
+        let directoryHere = try workingDirectory()
         let directory = number("cwd") { directoryHere }
         let pages = try plan.pagemap.map { pagemap in
             let kept = workshop.keep(try PageFill.open(pagemap, in: images))
@@ -107,15 +108,24 @@ struct Furnishing {
             kind.contains(.fileShared) && mapping.fdflags & UInt32(O_ACCMODE) == UInt32(O_RDWR) ? O_RDWR : O_RDONLY
         let workshop = workshop
         return try number("file \(id) \(access)") {
-            workshop.keep(try RegularFile.open(entry.reg, flags: access, in: workshop))
+            try workshop.passingDescriptor(for: entry.reg, flags: access)
         }
     }
 
     private func executableFile() throws -> CInt {
-        guard let entry = workshop.entry(plan.mm.exeFileID), entry.hasReg else {
+        guard let entry = workshop.entry(plan.mm.exeFileID), entry.hasReg, !entry.reg.ext else {
             throw CheckpointError("mm-\(plan.pid).img: its executable is file \(plan.mm.exeFileID), which is none")
         }
-        return workshop.keep(try RegularFile.open(entry.reg, flags: O_RDONLY, in: workshop))
+        return try workshop.passingDescriptor(for: entry.reg, flags: O_RDONLY)
+    }
+
+    private func workingDirectory() throws -> CInt {
+        guard let entry = workshop.entry(plan.directories.cwdID), entry.hasReg, !entry.reg.ext else {
+            throw CheckpointError("fs-\(plan.pid).img: its directory is file \(plan.directories.cwdID), which is none")
+        }
+        return try about("working directory") {
+            try workshop.passingDescriptor(for: entry.reg, flags: CLINUX_O_PATH | O_DIRECTORY)
+        }
     }
 
     /// Lets the task receive everything.
@@ -130,6 +140,7 @@ struct Furnishing {
             throw CheckpointError("\(plan): needs descriptor \(socket), but the limit here is \(hard)")
         }
         try runner.add {
+            Opener.closeAll(in: &$0)
             let value = $0.place(value: SIMD2<UInt64>(hard, hard))
             $0.call("prlimit of open files", Int(SYS_prlimit64), [0, 7, value.raw, 0])
             let pair = $0.reserve(8)

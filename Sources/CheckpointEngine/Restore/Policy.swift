@@ -8,7 +8,10 @@ package struct RestorePolicy: Sendable {
     package var noNewPrivileges: Bool
     package var seccomp: SeccompPolicy?
     package var user: UInt32
+    package var group: UInt32
+    /// ``group`` and the additional ones.
     package var groups: Set<UInt32>
+    package var limits: ProcessLimits
     /// Where config.json mounts a tmpfs of the container's own, which an image may fill.
     package var memoryMounts: Set<String>
     /// Whether config.json makes a UTS namespace, whose names an image may set.
@@ -25,8 +28,9 @@ package struct RestorePolicy: Sendable {
     package var hasAppArmor = SecurityModules.hasAppArmor
 
     package init(
-        capabilities: UInt64, noNewPrivileges: Bool, seccomp: SeccompPolicy?, user: UInt32, groups: Set<UInt32>,
-        memoryMounts: Set<String> = [], hasTerminal: Bool = false, userNamespace: UserNamespace? = .own
+        capabilities: UInt64, noNewPrivileges: Bool, seccomp: SeccompPolicy?, user: UInt32, group: UInt32 = 0,
+        groups: Set<UInt32>, limits: ProcessLimits, memoryMounts: Set<String> = [], hasTerminal: Bool = false,
+        userNamespace: UserNamespace? = .own
     ) {
         self.memoryMounts = memoryMounts
         self.hasTerminal = hasTerminal
@@ -35,11 +39,14 @@ package struct RestorePolicy: Sendable {
         self.noNewPrivileges = noNewPrivileges
         self.seccomp = seccomp
         self.user = user
+        self.group = group
         self.groups = groups
+        self.limits = limits
     }
 
     /// Fails if a thread is to have more than the configuration gives.
     func check(_ plan: ProcessPlan, _ images: RestoreImages) throws {
+        try checkLimits(of: plan)
         for core in plan.cores where core.hasThreadCore {
             let credentials = core.threadCore.creds
             _ = try about("\(plan)") { try AppArmorProfile.entered(by: credentials, images, self) }
@@ -53,14 +60,13 @@ package struct RestorePolicy: Sendable {
                     "\(plan): its \(name) capabilities have 0x\(String(excess, radix: 16)), which config.json does not "
                         + "grant; restore with the bundle that was checkpointed")
             }
-            // Without CAP_SETUID and CAP_SETGID, and without set-user-ID programs, ids stay what they were at the start.
-            guard noNewPrivileges else { continue }
             let users = [credentials.uid, credentials.euid, credentials.suid, credentials.fsuid]
-            if capabilities & (1 << 7) == 0, let other = users.first(where: { $0 != user }) {
+            if let other = users.first(where: { !allows(user: $0) }) {
                 throw CheckpointError("\(plan): has user id \(other), which config.json does not give it")
             }
+            guard noNewPrivileges, capabilities & (1 << 6) == 0 else { continue }
             let groups = [credentials.gid, credentials.egid, credentials.sgid, credentials.fsgid] + credentials.groups
-            if capabilities & (1 << 6) == 0, let other = groups.first(where: { !self.groups.contains($0) }) {
+            if let other = groups.first(where: { !self.groups.contains($0) }) {
                 throw CheckpointError("\(plan): has group id \(other), which config.json does not give it")
             }
         }
@@ -72,4 +78,7 @@ package struct RestorePolicy: Sendable {
         if noNewPrivileges { credentials.noNewPrivs = 1 }
         return credentials
     }
+
+    /// Without CAP_SETUID and CAP_SETGID, and without set-user-ID programs, ids stay what they were at the start.
+    func allows(user id: UInt32) -> Bool { !noNewPrivileges || capabilities & (1 << 7) != 0 || id == user }
 }

@@ -44,6 +44,8 @@ package struct Restore {
             }
         }
         if let names = images.hostName { try HostName.check(names) }
+        try policy.checkFiles(images, of: first)
+        try NamedUnixSocket.check(images.files)
         memoryFiles = try MemoryFileSystem.plan(images.directory)
         try ConsoleTerminal.check(images, first: first, hasTerminal: policy.hasTerminal)
         try FileLock.check(images.locks, of: first, options: allowed)
@@ -96,7 +98,7 @@ package struct Restore {
         for plan in living {
             try about("\(plan)") {
                 if plan.task.hasRlimits { try ResourceLimits.raise(plan.task.rlimits, of: plan.stubs[0].hostProcess) }
-                var furnishing = try Furnishing(plan, images, workshop, shared, area)
+                var furnishing = try Furnishing(plan, images, policy, workshop, shared, area)
                 try furnishing.run()
             }
             statistics.pagesRestored += (plan.pagemap?.storedBytes ?? 0) / 4096

@@ -21,8 +21,18 @@ final class Workshop {
     var unixSockets: [UInt32: CInt] = [:]
     /// Instances of epoll whose registrations are made: processes may share one.
     var registeredPolls: Set<UInt32> = []
+    /// The task for which files are made now.
+    var opener: Opener?
+    /// Files that are open for a while only, to be mapped or gone to.
+    private var passing: [Passing: CInt] = [:]
     private var made: [UInt32: CInt] = [:]
     private var kept: [CInt] = []
+
+    private struct Passing: Hashable {
+        let file: UInt32
+        let flags: CInt
+        let identity: Identity?
+    }
 
     /// - Parameters:
     ///   - first: the container's first process, already in its namespaces and root.
@@ -66,6 +76,15 @@ final class Workshop {
         throw CheckpointError("file \(id): this kind of file (\(entry.type)) cannot be restored yet")
     }
 
+    /// A regular file or directory that its task does not keep open. Those who may do the same share it.
+    func passingDescriptor(for file: RegFileEntry, flags: CInt) throws -> CInt {
+        let key = Passing(file: file.id, flags: flags, identity: opener?.own)
+        if let known = passing[key] { return known }
+        let opened = keep(try RegularFile.open(file, flags: flags, in: self))
+        passing[key] = opened
+        return opened
+    }
+
     /// Takes in an open file that a task has made for an entry.
     func adopt(_ descriptor: consuming OwnedDescriptor, as id: UInt32) { made[id] = descriptor.release() }
 
@@ -88,6 +107,21 @@ final class Workshop {
         try system("leave the container's root") { chroot(".") }
         try system("go back") { fchdir(before) }
         return try result.get()
+    }
+
+    /// Whether a directory is in the container's root file system or on a tmpfs that config.json mounts for it alone:
+    /// not among files of the host that are mounted into it.
+    func isOwn(_ directory: CInt, _ policy: RestorePolicy) throws -> Bool {
+        func mount(_ file: CInt) throws -> Int { try DescriptorInfo(process: getpid(), number: file).mount }
+        if try mount(directory) == mount(root) { return true }
+        let device = try MountLine.device(of: directory)
+        guard try !MountLine.all(of: "self").contains(where: { $0.device == device }) else { return false }
+        return try policy.memoryMounts.contains { point in
+            guard let top = try? openAt(root, point, CLINUX_O_PATH | O_DIRECTORY, resolve: .inRoot) else {
+                return false
+            }
+            return try MountLine.device(of: top.raw) == device
+        }
     }
 
     /// Makes files, pipes and sockets that belong to these ids of the container. A file system that is mounted in its

@@ -94,7 +94,7 @@ private func openImages(_ path: String) throws -> OwnedDescriptor {
 }
 
 /// What the configuration grants; see ``RestorePolicy``.
-private func policy(_ spec: Spec, _ options: RestoreOptions) throws(RuntimeError) -> RestorePolicy {
+private func policy(_ spec: Spec, _ options: RestoreOptions) throws -> RestorePolicy {
     let process = spec.process
     let sets = process?.capabilities
     let names = sets.map { $0.bounding + $0.effective + $0.permitted + $0.inheritable + $0.ambient } ?? []
@@ -106,7 +106,7 @@ private func policy(_ spec: Spec, _ options: RestoreOptions) throws(RuntimeError
     var policy = RestorePolicy(
         capabilities: CapabilityNames.mask(names), noNewPrivileges: process?.noNewPrivileges ?? false,
         seccomp: filter.map { SeccompPolicy(program: $0.program, flags: UInt64($0.flags)) }, user: user.uid,
-        groups: Set([user.gid] + user.additionalGids),
+        group: user.gid, groups: Set([user.gid] + user.additionalGids), limits: try limits(process),
         memoryMounts: Set(spec.mounts.filter { $0.type == "tmpfs" && !$0.isBind }.map(\.destination)),
         hasTerminal: process?.terminal == true, userNamespace: userNamespace(spec.linux))
     policy.makesHostName = makesHostName(spec)
@@ -118,6 +118,21 @@ private func policy(_ spec: Spec, _ options: RestoreOptions) throws(RuntimeError
 /// Whether the container gets a UTS namespace of its own.
 func makesHostName(_ spec: Spec) -> Bool {
     spec.linux?.namespaces.contains { $0.type == .uts && $0.path?.isEmpty != false } == true
+}
+
+/// What the first process is born with.
+private func limits(_ process: Process?) throws -> ProcessLimits {
+    var limits = try ProcessLimits.inherited()
+    for limit in process?.rlimits ?? [] {
+        if let resource = ResourceLimit.resources[limit.type] { limits.hard[Int(resource)] = limit.hard }
+    }
+    if let adjustment = process?.oomScoreAdj { limits.memoryPressure = Int32(clamping: adjustment) }
+    if let scheduler = process?.scheduler {
+        limits.nice = min(0, scheduler.nice ?? 0)
+        let isRealTime = [.fifo, .roundRobin].contains(scheduler.policy)
+        limits.realTime = isRealTime ? UInt32(clamping: scheduler.priority ?? 0) : 0
+    }
+    return limits
 }
 
 /// What the configuration makes; `nil` if it joins one.

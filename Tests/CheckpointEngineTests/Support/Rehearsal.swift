@@ -20,7 +20,7 @@ struct Rehearsal {
     func run() throws {
         let policy = RestorePolicy(
             capabilities: .max, noNewPrivileges: false, seccomp: SeccompPolicy(program: [], flags: 0), user: 0,
-            groups: [])
+            groups: [], limits: .most)
         var logger = Logger(label: "rehearsal")
         logger.logLevel = .critical
         _ = try Restore(images: images, policy: policy, options: DumpOptions(), logger: logger)
