@@ -29,6 +29,38 @@ struct Growth {
         freeID = (2...32_000).first { !usedIDs.contains($0) }
     }
 
+    /// Fails where the tree has a shape that cannot be grown: an orphan whose adopter the kernel would not choose again.
+    static func check(_ first: ProcessPlan) throws {
+        let living = Dictionary(first.all.map { ($0.pid, $0) }, uniquingKeysWith: { one, _ in one })
+        /// Whom an orphan goes to whose parent was a child of `plan`.
+        func adopter(above plan: ProcessPlan) -> ProcessPlan {
+            var next: ProcessPlan? = plan
+            while let candidate = next, !candidate.task.childSubreaper { next = candidate.parent }
+            return next ?? first
+        }
+        var adopted: [pid_t: ProcessPlan] = [:]
+        var next = [(plan: first, birthSession: first.session)]
+        while let (plan, birthSession) = next.popLast() {
+            let session = plan.isSessionLeader ? plan.pid : birthSession
+            for child in plan.children {
+                let isEarly = session != birthSession && child.session == birthSession && !child.isSessionLeader
+                guard !isEarly, !child.isSessionLeader, child.session != session else {
+                    next.append((child, isEarly ? birthSession : session))
+                    continue
+                }
+                next.append((child, child.session))
+                let leader = living[child.session]
+                guard adopter(above: leader ?? plan) === plan,
+                    leader != nil || adopted.updateValue(plan, forKey: child.session) ?? plan === plan
+                else {
+                    throw CheckpointError(
+                        "\(child): an orphan of session \(child.session) that \(plan) has adopted: "
+                            + "such a place among the processes cannot be restored yet")
+                }
+            }
+        }
+    }
+
     mutating func run() throws {
         let birthSession = try ProcessStatus(first.stubs[0].tid).innerSession
         try grow(first, birthSession: birthSession)

@@ -21,6 +21,11 @@ package struct ProcessLimits: Sendable {
     var sendBuffer: UInt32
     var receiveBuffer: UInt32
 
+    /// No limits at all.
+    package static let most = ProcessLimits(
+        hard: Array(repeating: .max, count: 16), nice: -20, realTime: 99, memoryPressure: -1000, lowestAddress: 0,
+        pipe: .max, pipes: .max, sendBuffer: .max, receiveBuffer: .max)
+
     /// What a process gets that this one starts, unless config.json says something else. A runtime that is less urgent
     /// than usual takes nothing from the container.
     package static func inherited() throws -> ProcessLimits {

@@ -43,6 +43,7 @@ package struct Restore {
                 try about("\(plan)") { try images.userNamespace.check(core.threadCore.creds) }
             }
         }
+        try Growth.check(first)
         if let names = images.hostName { try HostName.check(names) }
         try policy.checkFiles(images, of: first)
         try NamedUnixSocket.check(images.files)

@@ -24,7 +24,10 @@ package func checkpointContainer(_ container: Container, options: CheckpointOpti
         options.carried.formUnion(
             try EngineConfiguration.read(annotations: container.state.annotations, logger: work.logger))
         let request = try request(container, isPaused: status == .paused, options, work.logger)
-        statistics = try checkpoint(request, into: images.directory) { try images.publish() }
+        statistics = try checkpoint(request, into: images.directory) {
+            try rehearse(images.directory, container, options.carried, work.logger)
+            try images.publish()
+        }
     } catch {
         images.abandon()
         work.logger.error("\(error)")
@@ -57,6 +60,21 @@ extension CheckpointStatistics {
                 $0.pagesLazy = 0
             }
         }
+    }
+}
+
+/// Plans the restore with the container's own configuration, as `restore` does: what it would refuse is refused while the
+/// container lives. What this machine and the caller of `restore` give at that time is not judged here.
+private func rehearse(
+    _ directory: borrowing OwnedDescriptor, _ container: Container, _ carried: DumpOptions, _ logger: Logger
+) throws {
+    let spec = try container.store.loadConfiguration(container.id)
+    do {
+        _ = try Restore(
+            images: try RestoreImages(try directory.duplicate()), policy: try policy(spec, limits: .most),
+            options: carried, logger: logger)
+    } catch {
+        throw RuntimeError("it could not be restored with its own config.json", because: error)
     }
 }
 

@@ -45,8 +45,9 @@ private func restore(
         }
         var carried = options.carried
         carried.formUnion(try EngineConfiguration.read(annotations: request.spec.annotations, logger: work.logger))
-        return try Restore(
-            images: images, policy: try policy(request.spec, options), options: carried, logger: work.logger)
+        var policy = try policy(request.spec, limits: try ProcessLimits.inherited())
+        policy.overridesProfile = options.lsmProfile?.hasPrefix("apparmor:") == true
+        return try Restore(images: images, policy: policy, options: carried, logger: work.logger)
     }
     request.pid = plan.firstPid == 1 ? nil : plan.firstPid
     request.pidFile = options.pidFile
@@ -94,7 +95,9 @@ private func openImages(_ path: String) throws -> OwnedDescriptor {
 }
 
 /// What the configuration grants; see ``RestorePolicy``.
-private func policy(_ spec: Spec, _ options: RestoreOptions) throws -> RestorePolicy {
+///
+/// - Parameter limits: of a process about which it says nothing.
+func policy(_ spec: Spec, limits inherited: ProcessLimits) throws -> RestorePolicy {
     let process = spec.process
     let sets = process?.capabilities
     let names = sets.map { $0.bounding + $0.effective + $0.permitted + $0.inheritable + $0.ambient } ?? []
@@ -106,12 +109,11 @@ private func policy(_ spec: Spec, _ options: RestoreOptions) throws -> RestorePo
     var policy = RestorePolicy(
         capabilities: CapabilityNames.mask(names), noNewPrivileges: process?.noNewPrivileges ?? false,
         seccomp: filter.map { SeccompPolicy(program: $0.program, flags: UInt64($0.flags)) }, user: user.uid,
-        group: user.gid, groups: Set([user.gid] + user.additionalGids), limits: try limits(process),
+        group: user.gid, groups: Set([user.gid] + user.additionalGids), limits: limits(process, inherited),
         memoryMounts: Set(spec.mounts.filter { $0.type == "tmpfs" && !$0.isBind }.map(\.destination)),
         hasTerminal: process?.terminal == true, userNamespace: userNamespace(spec.linux))
     policy.makesHostName = makesHostName(spec)
     policy.profile = process?.apparmorProfile.flatMap { $0.isEmpty ? nil : $0 }
-    policy.overridesProfile = options.lsmProfile?.hasPrefix("apparmor:") == true
     return policy
 }
 
@@ -121,8 +123,8 @@ func makesHostName(_ spec: Spec) -> Bool {
 }
 
 /// What the first process is born with.
-private func limits(_ process: Process?) throws -> ProcessLimits {
-    var limits = try ProcessLimits.inherited()
+private func limits(_ process: Process?, _ inherited: ProcessLimits) -> ProcessLimits {
+    var limits = inherited
     for limit in process?.rlimits ?? [] {
         if let resource = ResourceLimit.resources[limit.type] { limits.hard[Int(resource)] = limit.hard }
     }

@@ -91,10 +91,3 @@ func failure(_ body: () throws -> Void) -> String {
     do { try body() } catch { return "\(error)" }
     return "no error"
 }
-
-extension ProcessLimits {
-    /// No limits at all.
-    static let most = ProcessLimits(
-        hard: Array(repeating: .max, count: 16), nice: -20, realTime: 99, memoryPressure: -1000, lowestAddress: 0,
-        pipe: .max, pipes: .max, sendBuffer: .max, receiveBuffer: .max)
-}
