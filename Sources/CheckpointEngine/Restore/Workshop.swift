@@ -104,7 +104,7 @@ final class Workshop {
 
     /// A descriptor for what restore was given as this standard stream.
     func standardStream(_ number: Int) throws -> OwnedDescriptor {
-        guard number < streams.count else {
+        guard number < streams.count, streams[number] >= 0 else {
             throw CheckpointError("descriptor \(number) came from outside, and restore was given none (--preserve-fds)")
         }
         return OwnedDescriptor(

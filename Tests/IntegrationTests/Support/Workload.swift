@@ -23,10 +23,11 @@ enum Workload {
         let sources = ["\(folder)/\(name).c", "\(folder)/workload.h", "\(folder)/facts.h"]
         if sources.allSatisfy({ Files.changed($0) < Files.changed(program) }) { return program }
         let unfinished = "\(program).\(getpid())"
-        try Command(
+        let common = [
             "gcc", "-static", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", "-I", folder, "-o", unfinished,
-            sources[0]
-        ).run().succeeded()
+        ]
+        let own = (remark("compiler", in: name) ?? "").split(separator: " ").map(String.init)
+        try Command(common + own + [sources[0]]).run().succeeded()
         try check(rename(unfinished, program), "rename \(unfinished)")
         return program
     }
