@@ -95,14 +95,14 @@ public enum CallingProcess {
     public static func execute(
         descriptor: CInt, arguments: [String], environment: [String]
     ) throws(SystemError) -> Never {
-        try PreparedProgram(directory: descriptor, path: "", arguments: arguments, environment: environment).execute()
+        throw PreparedProgram(directory: descriptor, path: "", arguments: arguments, environment: environment).execute()
     }
 
     /// Replaces the program by the file at `path`. Returns only by failing. execve(2).
     public static func execute(
         path: String, arguments: [String], environment: [String]
     ) throws(SystemError) -> Never {
-        try PreparedProgram(path: path, arguments: arguments, environment: environment).execute()
+        throw PreparedProgram(path: path, arguments: arguments, environment: environment).execute()
     }
 }
 
@@ -129,10 +129,10 @@ public struct PreparedProgram: ~Copyable {
         (arguments + environment).forEach { free($0) }
     }
 
-    /// Returns only by failing.
-    public borrowing func execute() throws(SystemError) -> Never {
+    /// Returns only by failing, with the reason.
+    public borrowing func execute() -> SystemError {
         let errno = make()
-        throw SystemError(errno, "exec \(String(cString: arguments.first.flatMap { $0 } ?? path))")
+        return SystemError(errno, "exec \(String(cString: arguments.first.flatMap { $0 } ?? path))")
     }
 
     private borrowing func make() -> Errno {

@@ -68,10 +68,8 @@ struct HookRunner {
         }
         switch consume result {
         case .child:
-            let program = PreparedProgram(
-                path: hook.path, arguments: hook.args.isEmpty ? [hook.path] : hook.args,
-                environment: hook.env ?? environment ?? currentEnvironment())
-            Self.become(program, input.raw, output.raw, errors.raw, confine)
+            let variables = hook.env ?? environment ?? currentEnvironment()
+            Self.become(hook, variables, input.raw, output.raw, errors.raw, confine)
         case .parent(let pid, let process):
             let exit = try launching { () throws(SystemError) -> Pidfd.Exit? in
                 guard let timeout = hook.timeout, timeout > 0 else { return try process.wait() }
@@ -95,9 +93,11 @@ struct HookRunner {
     }
 
     private static func become(
-        _ program: borrowing PreparedProgram, _ input: CInt, _ output: CInt, _ errors: CInt,
+        _ hook: Hook, _ environment: [String], _ input: CInt, _ output: CInt, _ errors: CInt,
         _ confine: () throws(RuntimeError) -> Void
     ) -> Never {
+        let arguments = hook.args.isEmpty ? [hook.path] : hook.args
+        let program = PreparedProgram(path: hook.path, arguments: arguments, environment: environment)
         dup2(input, 0)
         dup2(output, 1)
         dup2(errors, 2)
@@ -106,7 +106,7 @@ struct HookRunner {
         do {
             try CallingProcess.closeOnExec(from: 3)
             try confine()
-            try program.execute()
+            throw program.execute()
         } catch {
             try? writeAll(2, Array("\(error)".utf8))
             _exit(127)

@@ -164,13 +164,10 @@ struct ProcessSetup: Sendable {
         let prepared = PreparedProgram(path: program.path, arguments: process.args, environment: environment)
         try launching { () throws(SystemError) in try CallingProcess.closeOnExec(from: 3, but: preservedDescriptors) }
         if !isFiltered { try loadFilter(channel) }
-        do {
-            try prepared.execute()
-        } catch {
-            // A file that is there, and no program: as with runc the container has started, and says so itself.
-            try? writeAll(2, Array("exec \(program.path): \(error.reason)\n".utf8))
-            _exit(1)
-        }
+        let error = prepared.execute()
+        // A file that is there, and no program: as with runc the container has started, and says so itself.
+        try? writeAll(2, Array("exec \(program.path): \(error.reason)\n".utf8))
+        _exit(1)
     }
 
     /// A descriptor that the caller passed on could make it a directory outside (CVE-2024-21626).

@@ -85,7 +85,7 @@ final class RootFilesystem {
 
     /// For a root on the initial ramfs, which cannot be pivoted away: move over `/` and chroot.
     private func enterWithoutPivot(_ root: CInt) throws(SystemError) {
-        try hideKernelFilesystems(outside: request.rootPath)
+        try hideKernelFilesystems(outside: root)
         try system("fchdir to rootfs") { fchdir(root) }
         let tree = try openAt(AT_FDCWD, "/", CLINUX_O_PATH | O_DIRECTORY)
         try system("move rootfs to /") {
@@ -102,7 +102,8 @@ final class RootFilesystem {
 
     /// The old root stays in the mount namespace, out of sight. The kernel lets a user namespace mount a procfs or sysfs
     /// where one is there that nothing is mounted on; with the host's, that would undo the container's masked paths.
-    private func hideKernelFilesystems(outside root: String) throws(SystemError) {
+    private func hideKernelFilesystems(outside directory: CInt) throws(SystemError) {
+        let root = try linkTarget("/proc/self/fd/\(directory)")
         for line in try readText("/proc/self/mountinfo").split(separator: "\n").reversed() {
             let fields = line.split(separator: " ")
             guard let separator = fields.firstIndex(of: "-"), separator + 1 < fields.count,
