@@ -172,6 +172,7 @@ extension Integration {
                 #expect((entered.status, entered.output) == (0, "here"), "\(entered)")
                 try bed.runtime.run("start", container.id).succeeded()
                 #expect(until(seconds: 10) { (try? container.status()) == "stopped" })
+                try bed.runtime.run("delete", container.id).succeeded()
             }
         }
 

@@ -10,20 +10,22 @@ extension Integration {
             arguments: [[], ["--no-pivot"]])
         func kernelFilesystems(flags: [String]) throws {
             try TestBed.use { bed in
-                // The new procfs would be of a pid namespace of its own, whose masked files are the host's all the same.
+                // The new procfs is of a pid namespace of its own; what is masked would be the host's all the same.
                 let script = """
-                    for type in proc sysfs; do
-                        unshare -U -r -m -n -p -f mount -t $type $type /tmp 2>/state/error && echo mounted $type
-                        grep -q 'Operation not permitted' /state/error || cat /state/error
-                    done
-                    mount | grep -c 'on /proc type proc'
+                    inside='unshare -U -r -m -n -p -f'
+                    $inside id -u
+                    for type in proc sysfs; do $inside mount -t $type $type /tmp && echo mounted $type; done
                     """
                 let container = try bed.container(.busybox, arguments: ["sh", "-c", script])
-                try container.bundle.edit { $0["linux"]["seccomp"] = .null }
+                try container.bundle.edit { config in
+                    config["linux"]["seccomp"] = .null
+                    // Nobody maps root anew without further rights. user_namespaces(7).
+                    config["process"]["user"] = ["uid": 1000, "gid": 1000]
+                }
                 let command = bed.runtime.command(
                     ["run"] + flags + ["--bundle", container.bundle.folder, container.id])
                 let outcome = try command.run()
-                #expect(outcome.output == "1", "\(outcome)")
+                #expect(outcome.output == "0", "\(outcome)")
             }
         }
     }
