@@ -12,6 +12,12 @@ need_root() {
     [ "$(id -u)" = 0 ] || die "$0 runs containers and must be root"
 }
 
+# The mirror that apt has its packages from.
+debian_mirror() {
+    cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null |
+        sed -nE 's/^URIs: *([^ ]*).*/\1/p; s/^deb +(\[[^]]*\] +)?([^ ]*).*/\2/p' | head -n 1
+}
+
 # Installs the named packages that are missing. Some bring a service along (redis-server): policy-rc.d keeps it from starting.
 need_packages() {
     local package missing=() policy=/usr/sbin/policy-rc.d own_policy=

@@ -75,7 +75,7 @@ private func mentionsCgroups(_ line: Substring.UTF8View) -> Bool {
 }
 
 /// mountinfo writes blanks and backslashes as `\040`.
-private func unescape(_ field: Substring) -> String {
+package func unescape(_ field: Substring) -> String {
     guard field.contains("\\") else { return String(field) }
     var bytes: [UInt8] = []
     var rest = Substring(field).utf8[...]

@@ -43,6 +43,10 @@ extension CgroupSet {
     /// A caller whose create fails kills and removes what it planned, so what others use must not get that far.
     private func refuseForeign() throws(CgroupError) {
         for directory in driver.directories { try refusePopulated(directory) }
+        for (name, path) in paths where name.isEmpty || name == "freezer" {
+            guard let frozen = frozenCgroup(at: path) else { continue }
+            throw CgroupError("container's cgroup unexpectedly frozen: \(frozen); nothing could start in it")
+        }
     }
 
     static func plan(
@@ -67,6 +71,19 @@ extension CgroupSet {
         }
         return CgroupSet(layout: layout.isPureV2 ? .v2 : .v1, paths: paths)
     }
+}
+
+/// The cgroup at `path`, or the nearest above it that is there, if processes in it stand still.
+private func frozenCgroup(at path: String) -> String? {
+    var path = path
+    while path.utf8.count > CgroupLayout.root.utf8.count {
+        if let events = try? readText("\(path)/cgroup.events") {
+            return events.split(separator: "\n").contains("frozen 1") ? path : nil
+        }
+        if let state = try? readText("\(path)/freezer.state") { return state.hasPrefix("THAWED") ? nil : path }
+        path = String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)])
+    }
+    return nil
 }
 
 /// Whether the caller may make the directory: by its parent, or whatever is there above.

@@ -102,7 +102,11 @@ extension CgroupSet {
             }
             for name in names {
                 guard let path = paths[name] else { throw CgroupError("--cgroup \(request): no controller \(name)") }
-                let inner = path + clean(parts[parts.count - 1])
+                let asked = parts[parts.count - 1]
+                let inner = clean(path + "/" + asked)
+                guard inner == path || inner.hasPrefix(path + "/") else {
+                    throw CgroupError("--cgroup \(request): \(asked) is not a sub cgroup path")
+                }
                 do throws(SystemError) {
                     guard try exists(inner) else { throw SystemError(.noSuchFileOrDirectory, "open \(inner)") }
                 } catch { throw CgroupError("--cgroup \(request): \(error)") }

@@ -5,7 +5,7 @@ extension CgroupV1 {
     func limit(_ resources: Resources) throws(CgroupError) {
         if let memory = resources.memory { try apply(memory) }
         if let cpu = resources.cpu { try apply(cpu) }
-        if let pids = resources.pids { try files("pids").set("pids.max", pids.line, field: "pids.limit") }
+        if let line = resources.pids?.line { try files("pids").set("pids.max", line, field: "pids.limit") }
         if let blockIO = resources.blockIO { try apply(blockIO) }
         // A controller without a hierarchy of its own may be in the v2 one beside them.
         var beside = Resources()

@@ -6,7 +6,7 @@ extension CgroupV2 {
     func limit(_ resources: Resources) throws(CgroupError) {
         if let memory = resources.memory { try apply(memory) }
         if let cpu = resources.cpu { try apply(cpu) }
-        if let pids = resources.pids { try files("pids").set("pids.max", pids.line, field: "pids.limit") }
+        if let line = resources.pids?.line { try files("pids").set("pids.max", line, field: "pids.limit") }
         if let blockIO = resources.blockIO { try apply(blockIO) }
         for limit in resources.hugepageLimits {
             try files("hugetlb").set(limit, suffix: "max")

@@ -9,7 +9,7 @@ extension Optional where Wrapped: BinaryInteger {
 
 extension Pids {
     /// -1 is no limit. 0 is one process, the least that a container can have and that systemd can be told.
-    var line: String { limit < 0 ? "max" : String(max(limit, 1)) }
+    var line: String? { limit.map { $0 < 0 ? "max" : String(max($0, 1)) } }
 }
 
 extension Rdma {

@@ -10,9 +10,7 @@ extension [SystemdProperty] {
         self = []
         if let memory = resources.memory { append(memory, isV2: isV2) }
         if let cpu = resources.cpu { try append(cpu, isV2: isV2) }
-        if let pids = resources.pids {
-            add("TasksMax", pids.limit < 0 ? .max : UInt64(Swift.max(pids.limit, 1)))
-        }
+        if let limit = resources.pids?.limit { add("TasksMax", limit < 0 ? .max : UInt64(Swift.max(limit, 1))) }
         if let weight = resources.blockIO?.weight.nonZero {
             if isV2 { add("IOWeight", scaled(weight)) } else { add("BlockIOWeight", UInt64(weight)) }
         }

@@ -9,7 +9,13 @@ import OCISpec
 package struct StateStore: Sendable {
     package let root: String
 
-    package init(root: String) { self.root = root }
+    /// `--root` was given: then the directory has to be there.
+    private let isGiven: Bool
+
+    package init(root: String, isGiven: Bool = false) {
+        self.root = root
+        self.isGiven = isGiven
+    }
 
     /// Where runc would look under its own name: `/run/stasis`, or the user's runtime directory. Root of a user namespace
     /// counts as a user (under rootless podman it is one), unless it says that it is root (as in a system container).
@@ -170,8 +176,8 @@ package struct StateStore: Sendable {
         do throws(SystemError) {
             names = try directoryEntries(root)
         } catch {
-            if error.errno == .noSuchFileOrDirectory { return [] }
-            throw RuntimeError("cannot list containers", because: error)
+            if error.errno == .noSuchFileOrDirectory, !isGiven { return [] }
+            throw RuntimeError("open \(root): \(error.reason)")
         }
         var states: [ContainerState] = []
         for name in names.sorted() {

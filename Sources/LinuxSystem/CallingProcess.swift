@@ -50,18 +50,27 @@ public enum CallingProcess {
     }
 
     /// Every descriptor from `first` on will be closed by the next exec. close_range(2), CLOSE_RANGE_CLOEXEC: 5.11.
-    public static func closeOnExec(from first: CInt) throws(SystemError) {
-        try systemCall("mark descriptors close-on-exec", Int(CLINUX_SYS_close_range), Int(first), Int(UInt32.max), 4)
+    public static func closeOnExec(from first: CInt, but kept: [CInt] = []) throws(SystemError) {
+        for range in gaps(from: first, but: kept) {
+            try systemCall(
+                "mark descriptors close-on-exec", Int(CLINUX_SYS_close_range), Int(range.lowerBound),
+                Int(range.upperBound), 4)
+        }
     }
 
     /// Closes every descriptor from `first` on that is not in `kept`.
     public static func closeAll(from first: CInt, but kept: [CInt]) throws(SystemError) {
+        for range in gaps(from: first, but: kept) { try closeRange(range.lowerBound, range.upperBound) }
+    }
+
+    private static func gaps(from first: CInt, but kept: [CInt]) -> [ClosedRange<CInt>] {
+        var gaps: [ClosedRange<CInt>] = []
         var next = first
         for descriptor in kept.sorted() where descriptor >= next {
-            try closeRange(next, descriptor - 1)
+            if descriptor > next { gaps.append(next...descriptor - 1) }
             next = descriptor + 1
         }
-        try closeRange(next)
+        return gaps + [next...CInt.max]
     }
 
     /// Closes the descriptors from `first` to `last`. close_range(2), kernel 5.9.
@@ -70,43 +79,75 @@ public enum CallingProcess {
         try systemCall("close descriptors", Int(CLINUX_SYS_close_range), Int(first), Int(last), 0)
     }
 
+    /// Ends on signals whose disposition is the default, also where that would not count: in the first process of a pid
+    /// namespace. Lasts until the next exec. sigaction(2), pid_namespaces(7).
+    public static func endOnSignals(_ signals: [CInt]) {
+        for signal in signals {
+            var current = sigaction()
+            sigaction(signal, nil, &current)
+            if unsafeBitCast(current.__sigaction_handler.sa_handler, to: Int.self) != 0 { continue }
+            current.__sigaction_handler.sa_handler = { _exit(128 + $0) }
+            sigaction(signal, &current, nil)
+        }
+    }
+
     /// Replaces the program by the file that a descriptor holds. Returns only by failing. execveat(2).
     public static func execute(
         descriptor: CInt, arguments: [String], environment: [String]
     ) throws(SystemError) -> Never {
-        try execute(directory: descriptor, path: "", arguments, environment, flags: CLINUX_AT_EMPTY_PATH)
+        throw PreparedProgram(directory: descriptor, path: "", arguments: arguments, environment: environment).execute()
     }
 
     /// Replaces the program by the file at `path`. Returns only by failing. execve(2).
     public static func execute(
         path: String, arguments: [String], environment: [String]
     ) throws(SystemError) -> Never {
-        try execute(directory: AT_FDCWD, path: path, arguments, environment, flags: 0)
+        throw PreparedProgram(path: path, arguments: arguments, environment: environment).execute()
+    }
+}
+
+/// A call of execve(2) that needs no other call any more, not for memory either: a filter may forbid all others.
+public struct PreparedProgram: ~Copyable {
+    private let directory: CInt
+    private let path: UnsafeMutablePointer<CChar>
+    private let arguments: [UnsafeMutablePointer<CChar>?]
+    private let environment: [UnsafeMutablePointer<CChar>?]
+
+    public init(path: String, arguments: [String], environment: [String]) {
+        self.init(directory: AT_FDCWD, path: path, arguments: arguments, environment: environment)
     }
 
-    private static func execute(
-        directory: CInt, path: String, _ arguments: [String], _ environment: [String], flags: CInt
-    ) throws(SystemError) -> Never {
-        var argv: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) }
-        var envp: [UnsafeMutablePointer<CChar>?] = environment.map { strdup($0) }
-        argv.append(nil)
-        envp.append(nil)
-        defer { (argv + envp).forEach { free($0) } }
-        try system("exec \(arguments.first ?? path)") {
-            path.withCString { path in
-                argv.withUnsafeBufferPointer { argv in
-                    envp.withUnsafeBufferPointer { envp in
-                        let (argv, envp) = (Int(bitPattern: argv.baseAddress), Int(bitPattern: envp.baseAddress))
-                        // By path with the older call, the one that every filter for programs knows.
-                        if directory == AT_FDCWD {
-                            return clinux_syscall(Int(SYS_execve), Int(bitPattern: path), argv, envp, 0, 0, 0)
-                        }
-                        return clinux_syscall(
-                            Int(SYS_execveat), Int(directory), Int(bitPattern: path), argv, envp, Int(flags), 0)
-                    }
-                }
+    fileprivate init(directory: CInt, path: String, arguments: [String], environment: [String]) {
+        self.directory = directory
+        self.path = strdup(path)
+        self.arguments = arguments.map { strdup($0) } + [nil]
+        self.environment = environment.map { strdup($0) } + [nil]
+    }
+
+    deinit {
+        free(path)
+        (arguments + environment).forEach { free($0) }
+    }
+
+    /// Returns only by failing, with the reason.
+    public borrowing func execute() -> SystemError {
+        let errno = make()
+        return SystemError(errno, "exec \(String(cString: arguments.first.flatMap { $0 } ?? path))")
+    }
+
+    private borrowing func make() -> Errno {
+        arguments.withUnsafeBufferPointer { argv in
+            environment.withUnsafeBufferPointer { envp in
+                let path = Int(bitPattern: path)
+                let (argv, envp) = (Int(bitPattern: argv.baseAddress), Int(bitPattern: envp.baseAddress))
+                // By path with the older call, the one that every filter for programs knows.
+                _ =
+                    directory == AT_FDCWD
+                    ? clinux_syscall(Int(SYS_execve), path, argv, envp, 0, 0, 0)
+                    : clinux_syscall(
+                        Int(SYS_execveat), Int(directory), path, argv, envp, Int(CLINUX_AT_EMPTY_PATH), 0)
+                return .current
             }
         }
-        throw SystemError(.noSuchFileOrDirectory, "exec \(path)")
     }
 }

@@ -35,6 +35,26 @@ public struct MountAttributeChange: Sendable, Equatable {
     }
 
     public var isEmpty: Bool { self.set.isEmpty && clear.isEmpty && propagation == nil }
+
+    /// The change for a mount of which one access time mode shall go: the kernel knows no more than to clear the field as
+    /// a whole, which would take another mode away. mount_setattr(2).
+    public func resolved(for mount: borrowing OwnedDescriptor) throws(SystemError) -> MountAttributeChange {
+        let modes = clear.intersection(.accessTimeMask)
+        if modes.isEmpty || modes == .accessTimeMask { return self }
+        var current = statvfs()
+        let raw = mount.raw
+        try system("attributes of mount") { fstatvfs(raw, &current) }
+        let mode: MountAttributes =
+            if current.f_flag & 0x400 != 0 {  // ST_NOATIME
+                .noAccessTime
+            } else if current.f_flag & 0x1000 == 0 {  // ST_RELATIME
+                .strictAccessTime
+            } else { [] }
+        var change = self
+        change.clear.subtract(.accessTimeMask)
+        if !modes.isDisjoint(with: mode) { change.clear.insert(.accessTimeMask) }
+        return change
+    }
 }
 
 /// A file system being configured. fsopen(2), kernel 5.2.

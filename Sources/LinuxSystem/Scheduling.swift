@@ -47,6 +47,16 @@ extension CallingProcess {
         }
     }
 
+    /// Every CPU that the thread's cpuset has, of as many as the kernel can be built for.
+    public static func resetAffinity() throws(SystemError) {
+        let mask = [UInt](repeating: .max, count: 8192 / UInt.bitWidth)
+        _ = try mask.withUnsafeBufferPointer { mask throws(SystemError) in
+            try systemCall(
+                "run on all CPUs", Int(SYS_sched_setaffinity), 0, mask.count * UInt.bitWidth / 8,
+                Int(bitPattern: mask.baseAddress))
+        }
+    }
+
     /// Where memory comes from. set_mempolicy(2).
     public static func setMemoryPolicy(_ mode: Int, nodes: Set<Int>) throws(SystemError) {
         let mask = nodes.isEmpty ? [] : bitmap(nodes)

@@ -1,13 +1,14 @@
 /// Confines the calling thread by a filter, an array of `sock_filter`. seccomp(2) SECCOMP_SET_MODE_FILTER.
 ///
-/// - Returns: the listener's descriptor if `flags` ask for one, else 0.
+/// Makes no other call, not for memory either, that the new filter could forbid.
+///
+/// - Returns: the listener's descriptor, which the next exec closes, if `flags` ask for one, else 0.
 public func installSeccompFilter(_ program: [UInt8], flags: UInt32) throws(SystemError) -> Int {
-    var program = program
-    return try system("load seccomp filter") {
-        program.withUnsafeMutableBytes { bytes in
+    try system("load seccomp filter") {
+        program.withUnsafeBytes { bytes in
             var description = sock_fprog(
                 len: UInt16(bytes.count / MemoryLayout<sock_filter>.size),
-                filter: bytes.bindMemory(to: sock_filter.self).baseAddress)
+                filter: UnsafeMutablePointer(mutating: bytes.bindMemory(to: sock_filter.self).baseAddress))
             return withUnsafePointer(to: &description) {
                 clinux_syscall(
                     Int(SYS_seccomp), Int(SECCOMP_SET_MODE_FILTER), Int(flags), Int(bitPattern: $0), 0, 0, 0)

@@ -82,10 +82,18 @@ public struct TerminalSettings: Sendable {
         try system("set terminal settings") { tcsetattr(terminal, 0, &settings) }
     }
 
-    /// Every byte goes through as it is. cfmakeraw(3).
+    /// Every byte that is typed goes through as it is; what is shown is treated as before. cfmakeraw(3).
     public func raw() -> TerminalSettings {
         var copy = self
         cfmakeraw(&copy.settings)
+        copy.settings.c_oflag |= tcflag_t(OPOST)
+        return copy
+    }
+
+    /// The end of a line stays what the program wrote.
+    public func withoutCarriageReturns() -> TerminalSettings {
+        var copy = self
+        copy.settings.c_oflag &= ~tcflag_t(ONLCR)
         return copy
     }
 }

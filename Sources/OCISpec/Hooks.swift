@@ -14,7 +14,8 @@ package struct Hooks: Codable, Equatable, Sendable {
 package struct Hook: Codable, Equatable, Sendable {
     package var path: String
     @OrEmpty package var args: [String] = []
-    @OrEmpty package var env: [String] = []
+    /// Absent and empty are not the same.
+    package var env: [String]?
     /// Seconds.
     package var timeout: Int?
 

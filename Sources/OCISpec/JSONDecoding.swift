@@ -107,9 +107,12 @@ extension JSONTreeDecoder: SingleValueDecodingContainer {
     /// Dictionary's own decoder casts every key, and for each goes through all conformances of the program.
     private func texts() throws -> [String: String] {
         guard case .object(let members) = value else { throw mismatch([String: Any].self) }
-        let object = JSONObjectContainer<MemberName>(members: members, place: place)
         var texts: [String: String] = [:]
-        for name in object.allKeys { texts[name.stringValue] = try object.decode(String.self, forKey: name) }
+        for member in members {
+            let decoder = JSONTreeDecoder(member.value, Place(place, MemberName(stringValue: member.name)))
+            if member.name.utf8.contains(0) { throw decoder.invalid("contains a NUL byte") }
+            texts[member.name] = try decoder.decode(String.self)
+        }
         return texts
     }
 
@@ -130,16 +133,36 @@ extension JSONTreeDecoder: SingleValueDecodingContainer {
     }
 }
 
+/// Names of the specification are found in any case, and of several members the last counts, as in Go. There are few of
+/// them, so they are looked through; names that the document chooses are looked up.
 private struct JSONObjectContainer<Key: CodingKey>: KeyedDecodingContainerProtocol {
-    let members: [String: JSONValue]
+    private let members: [JSONMember]
+    private let chosen: [String: JSONValue]?
     let place: Place
 
+    init(members: [JSONMember], place: Place) {
+        self.members = members
+        self.place = place
+        // Dictionary's keys are numbers, too.
+        chosen =
+            Key(intValue: 0) == nil
+            ? nil : Dictionary(members.map { ($0.name, $0.value) }, uniquingKeysWith: { $1 })
+    }
+
     var codingPath: [any CodingKey] { place.path }
-    var allKeys: [Key] { members.keys.compactMap(Key.init(stringValue:)) }
+    var allKeys: [Key] {
+        let names = chosen.map { Array($0.keys) } ?? members.map(\.name)
+        return names.compactMap(Key.init(stringValue:))
+    }
 
-    func contains(_ key: Key) -> Bool { members[key.stringValue] != nil }
+    private func value(_ key: Key) -> JSONValue? {
+        if let chosen { return chosen[key.stringValue] }
+        return members.last { equalButForCase($0.name, key.stringValue) }?.value
+    }
 
-    func decodeNil(forKey key: Key) throws -> Bool { members[key.stringValue] ?? .null == .null }
+    func contains(_ key: Key) -> Bool { value(key) != nil }
+
+    func decodeNil(forKey key: Key) throws -> Bool { value(key) ?? .null == .null }
 
     func decode<T: Decodable>(_ type: T.Type, forKey key: Key) throws -> T { try decoder(key).decode(type) }
 
@@ -156,13 +179,21 @@ private struct JSONObjectContainer<Key: CodingKey>: KeyedDecodingContainerProtoc
     func superDecoder(forKey key: Key) throws -> any Decoder { try decoder(key) }
 
     private func decoder(_ key: Key) throws -> JSONTreeDecoder {
-        guard let value = members[key.stringValue] else {
+        guard let value = value(key) else {
             throw DecodingError.keyNotFound(key, .init(codingPath: codingPath, debugDescription: ""))
         }
         let decoder = JSONTreeDecoder(value, Place(place, key))
         // Of a dictionary, whose keys are the document's own.
         if key.stringValue.utf8.contains(0) { throw decoder.invalid("contains a NUL byte") }
         return decoder
+    }
+}
+
+private func equalButForCase(_ name: String, _ other: String) -> Bool {
+    if name == other { return true }
+    guard name.utf8.count == other.utf8.count else { return false }
+    return zip(name.utf8, other.utf8).allSatisfy {
+        $0 == $1 || $0 ^ $1 == 0x20 && (UInt8(ascii: "a")...UInt8(ascii: "z")).contains($0 | 0x20)
     }
 }
 

@@ -10,13 +10,23 @@ package enum JSONValue: Equatable, Sendable {
     case number(String)
     case string(String)
     case array([JSONValue])
-    /// Of two members with the same name the last counts, as in Go.
-    case object([String: JSONValue])
+    case object([JSONMember])
 
     /// RFC 8259.
     package init(_ text: [UInt8]) throws(JSONSyntaxError) {
         var parser = JSONParser(text: text)
         self = try parser.document()
+    }
+}
+
+/// One of an object's, in the document's order.
+package struct JSONMember: Equatable, Sendable {
+    package var name: String
+    package var value: JSONValue
+
+    package init(name: String, value: JSONValue) {
+        self.name = name
+        self.value = value
     }
 }
 
@@ -68,7 +78,7 @@ private struct JSONParser {
     }
 
     private mutating func object() throws(JSONSyntaxError) -> JSONValue {
-        var members: [String: JSONValue] = [:]
+        var members: [JSONMember] = []
         position += 1
         if take(UInt8(ascii: "}")) { return .object(members) }
         while true {
@@ -76,7 +86,7 @@ private struct JSONParser {
             guard peek == UInt8(ascii: "\"") else { throw error("expected a member's name") }
             let name = try string()
             guard take(UInt8(ascii: ":")) else { throw error("expected a colon") }
-            members[name] = try value()
+            members.append(JSONMember(name: name, value: try value()))
             if take(UInt8(ascii: "}")) { return .object(members) }
             guard take(UInt8(ascii: ",")) else { throw error("expected a comma or the object's end") }
         }

@@ -21,6 +21,7 @@ extension Linux {
         try resources?.check(in: "linux.resources")
         try seccomp?.check()
         try intelRdt?.check()
+        if let memoryPolicy, memoryPolicy.mode == nil { throw FieldError("linux.memoryPolicy.mode", "missing") }
         if let flag = personality?.flags.first {
             throw FieldError("linux.personality.flags[0]", unknown: flag)  // the specification knows none
         }

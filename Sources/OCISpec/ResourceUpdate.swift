@@ -4,7 +4,7 @@ extension Resources {
         var result = self
         if let memory = change.memory { result.memory = (result.memory ?? Memory()).updated(with: memory) }
         if let cpu = change.cpu { result.cpu = (result.cpu ?? CPU()).updated(with: cpu) }
-        if let limit = change.pids { result.pids = limit }
+        if let pids = change.pids, pids.limit != nil { result.pids = pids }
         if let io = change.blockIO { result.blockIO = (result.blockIO ?? BlockIO()).updated(with: io) }
         for limit in change.hugepageLimits {
             result.hugepageLimits.removeAll { $0.pageSize == limit.pageSize }

@@ -65,7 +65,8 @@ package struct CPU: Codable, Equatable, Sendable {
 }
 
 package struct Pids: Codable, Equatable, Sendable {
-    package var limit: Int64
+    /// Absent is no limit.
+    package var limit: Int64?
 
     package init(limit: Int64) { self.limit = limit }
 }

@@ -58,7 +58,8 @@ package struct Seccomp: Codable, Equatable, Sendable {
     package var defaultAction: Action
     package var defaultErrnoRet: UInt32?
     @OrEmpty package var architectures: [Architecture] = []
-    @OrEmpty package var flags: [Flag] = []
+    /// Absent and empty are not the same.
+    package var flags: [Flag]?
     package var listenerPath: String?
     package var listenerMetadata: String?
     @OrEmpty package var syscalls: [Syscall] = []

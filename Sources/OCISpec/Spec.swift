@@ -14,16 +14,14 @@ package struct Spec: Codable, Equatable, Sendable {
 
     /// Reads the text of a configuration. `name` is what an error calls the file.
     package static func decode(_ text: [UInt8], name: String = "config.json") throws(SpecError) -> Spec {
-        var spec = try decodeDocument(Spec.self, text, name: name)
-        if spec.linux?.resources?.pids?.limit == 0, !spec.knowsLimitOfZero { spec.linux?.resources?.pids = nil }
-        return spec
+        try decodeDocument(Spec.self, text, name: name)
     }
 
-    /// Since 1.3 a pids limit of 0 is a limit. Before that runc and crun took it for none, and so `podman run
-    /// --pids-limit -1` says it.
-    private var knowsLimitOfZero: Bool {
-        let parts = ociVersion.split(separator: ".").prefix(2).compactMap { Int($0) }
-        return parts.count < 2 || parts[0] > 1 || parts[1] >= 3
+    /// Some clients write destinations as they are on the host, below the root file system: what is meant is the rest.
+    package mutating func stripRoot(_ root: String) {
+        for index in mounts.indices where mounts[index].destination.hasPrefix(root + "/") {
+            mounts[index].destination.removeFirst(root.count)
+        }
     }
 }
 

@@ -1,6 +1,4 @@
-/// The starter bundle of `spec`: byte for byte the text that runc writes, so that either runtime runs the other's.
-///
-/// Its version too: nothing in it is newer, and crun 1.8 refuses versions that it does not know.
+/// The starter bundle of `spec`: the text that runc 1.5 writes, so that either runtime runs the other's.
 extension Spec {
     /// - Parameter cgroup: whether the container gets a cgroup namespace, as on pure v2.
     package static func starterText(cgroup: Bool = false) -> String {
@@ -58,7 +56,7 @@ extension Spec {
     ) -> String {
         """
         {
-        	"ociVersion": "1.0.2-dev",
+        	"ociVersion": "1.3.0",
         	"process": {
         		"terminal": true,
         		"user": {
@@ -85,11 +83,6 @@ extension Spec {
         				"CAP_NET_BIND_SERVICE"
         			],
         			"permitted": [
-        				"CAP_AUDIT_WRITE",
-        				"CAP_KILL",
-        				"CAP_NET_BIND_SERVICE"
-        			],
-        			"ambient": [
         				"CAP_AUDIT_WRITE",
         				"CAP_KILL",
         				"CAP_NET_BIND_SERVICE"

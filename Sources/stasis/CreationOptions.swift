@@ -27,8 +27,7 @@ struct CreationOptions: ParsableArguments {
         request.consoleSocket = consoleSocket.nonEmpty
         request.pidfdSocket = pidfdSocket.nonEmpty
         request.pidFile = try pidFile.nonEmpty.map(absolute)
-        request.preservedDescriptors = preserveFds + sockets.count
-        try checkPreserved(request.preservedDescriptors)
+        request.preservedDescriptors = openDescriptors(preserveFds + sockets.count)
         request.notifySocket = NotifySocket(
             host: environmentVariable("NOTIFY_SOCKET"), container: runtime.store.path(id))
         request.extraEnvironment = sockets.environment + (request.notifySocket?.environment ?? [])

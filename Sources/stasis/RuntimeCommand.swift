@@ -29,7 +29,8 @@ struct Runtime {
     init(_ global: GlobalOptions) throws(RuntimeError) {
         let root = global.root ?? StateStore.defaultRoot(environment: environmentVariable)
         if root == "/" { throw RuntimeError("--root must not be /") }
-        store = StateStore(root: root.hasPrefix("/") ? root : "\(try workingDirectory())/\(root)")
+        store = StateStore(
+            root: root.hasPrefix("/") ? root : "\(try workingDirectory())/\(root)", isGiven: global.root != nil)
         rootless = try Rootless(global.rootless)
         let manager = global.cgroupManager.nonEmpty ?? "cgroupfs"
         guard let known = CgroupManager(rawValue: manager) else {

@@ -27,6 +27,13 @@ import Testing
         #expect(!lines.contains { $0.hasPrefix("c 10:* ") })
     }
 
+    @Test func lettersComeInAnyOrder() throws {
+        for access in ["rwm", "mwr", "wmr"] {
+            let rules = try DeviceRules([DeviceCgroup(allow: true, type: "c", major: 10, minor: 229, access: access)])
+            #expect(rules.exceptions.first?.line == "c 10:229 rwm")
+        }
+    }
+
     @Test func aRuleForAllForgetsTheOnesBefore() throws {
         let rules = try DeviceRules([
             DeviceCgroup(allow: false, type: "b", major: 8, minor: 0, access: "rwm"),

@@ -13,6 +13,8 @@ import Testing
     @Test func flagsAreTheKernels() throws {
         let agent = Syscall(names: ["mkdir"], action: .notify)
         #expect(try filter { $0.flags = [] }.flags == 0)
+        // Where nothing is said at all it is SPEC_ALLOW.
+        #expect(try filter { $0.flags = nil }.flags == 0b100)
         // TSYNC says nothing about one thread, and WAIT_KILLABLE_RECV nothing without an agent.
         #expect(try filter { $0.flags = Seccomp.Flag.allCases }.flags == 0b000_0110)
         #expect(

@@ -55,6 +55,16 @@ extension Integration {
             }
         }
 
+        @Test("containerd's CRI reads user namespaces and recursive read-only mounts from it", .timeLimit(.minutes(1)))
+        func readByCRI() throws {
+            try TestBed.use { bed in
+                let features = try features(bed)
+                #expect(strings(features["linux"]["namespaces"]).contains("user"))
+                #expect(features["linux"]["mountExtensions"]["idmap"]["enabled"] == true)
+                #expect(strings(features["mountOptions"]).contains("rro"))
+            }
+        }
+
         /// The sample that comes with the specification is runc's.
         @Test("nothing is missing of what runc reports", .timeLimit(.minutes(1)))
         func runcs() throws {

@@ -94,8 +94,28 @@ extension Integration {
                 let given = "3<\(bed.folder)/three 4<\(bed.folder)/four 5<\(bed.folder)/five"
                 let both = try Command("bash", "-c", "LISTEN_FDS=1 \(words(1)) \(given)").run()
                 #expect(try both.succeeded().output == "three\nfour\n0\n1\n2\n3\n4\n1 1", "\(both)")
-                let missing = try Command("bash", "-c", "\(words(2)) 3<\(bed.folder)/three 4<&-").run()
-                #expect(missing.status != 0 && missing.errors.contains("descriptor 4 is not open"), "\(missing)")
+                // Of what is not open nothing comes, not even what the runtime opens under that number. podman 5 asks so.
+                let holes = try Command("bash", "-c", "\(words(3)) 3<&- 4<&- 5<\(bed.folder)/five").run()
+                #expect(holes.output.hasSuffix("0\n1\n2\n5"), "\(holes)")
+            }
+        }
+
+        @Test("lines end as the program ends them", .timeLimit(.minutes(1)), arguments: ["run", "exec"])
+        func lineEnds(kind: String) throws {
+            try TestBed.use { bed in
+                let script = ["sh", "-c", "tty; echo hi"]
+                let container = try bed.container(.busybox, arguments: kind == "run" ? script : ["sleep", "1000"])
+                if kind == "run" {
+                    try container.bundle.edit { $0["process"]["terminal"] = true }
+                } else {
+                    try container.run()
+                }
+                let command =
+                    kind == "run"
+                    ? bed.runtime.command(["run", "--bundle", container.bundle.folder, container.id])
+                    : bed.runtime.command(["exec", "--tty", container.id] + script)
+                let words = command.words.map { "'\($0)'" }.joined(separator: " ")
+                #expect(try Command("bash", "-c", "\(words) | cat -A").run().output == "/dev/pts/0$\nhi$")
             }
         }
 

@@ -73,7 +73,7 @@ extension Integration {
                     let state = try JSONValue(parsing: String(line.dropFirst(kind.count + 3)))
                     #expect(state["status"].string == expected.status, "\(line)")
                     #expect(state["pid"].integer == expected.pid, "\(line)")
-                    #expect(state["id"].string == container.id && state["ociVersion"] == "1.0.2-dev")
+                    #expect(state["id"].string == container.id && state["ociVersion"] == "1.3.0")
                     #expect(state["bundle"].string == container.bundle.folder)
                     #expect(state["annotations"] == ["org.example": "a \"b\""])
                 }
@@ -104,9 +104,9 @@ extension Integration {
                     return hooks
                 }
                 try container.bundle.edit { config in
-                    // Without variables of its own a hook has none.
+                    // With an empty list of variables a hook has none.
                     var bare = config["hooks"]["prestart"].elements[0]
-                    bare["env"] = .null
+                    bare["env"] = []
                     let script = "PATH=/bin:/usr/bin; tr '\\0' '\\n' </proc/$$/environ | sed 's/^/bare /' >>"
                     bare["args"] = ["x", "-c", .string(script + container.stateInRootfs + "/log")]
                     config["hooks"]["prestart"] = .array(config["hooks"]["prestart"].elements + [bare])
@@ -128,6 +128,38 @@ extension Integration {
                     #expect(lines.contains("\(kind) open 0 1 2 "), "\(lines)")
                 }
                 #expect(!lines.contains { $0.hasPrefix("bare ") }, "\(lines)")
+            }
+        }
+
+        @Test(
+            "hooks that say no variables have the runtime's, and in the container none or its program's",
+            .timeLimit(.minutes(1)))
+        func inheritedVariables() throws {
+            try TestBed.use { bed in
+                let container = try container(bed) { container in
+                    let pairs = Self.kinds.map { kind in
+                        let script = "echo \(kind) $PWD $MARK $C $HOME $(/bin/grep Seccomp: /proc/self/status) >>$log"
+                        return (kind, [hook(container, kind, "PATH=/bin:/usr/bin; \(script)")])
+                    }
+                    return Dictionary(uniqueKeysWithValues: pairs)
+                }
+                try container.bundle.edit { config in
+                    config["process"]["env"] = ["PATH=/bin", "C=program"]
+                    config["process"]["cwd"] = "/tmp"
+                }
+                try container.bundle.edit { $0["process"]["args"] = ["true"] }
+                var command = bed.runtime.command(["run", "--bundle", container.bundle.folder, container.id])
+                command.environment = ["PATH=/bin:/usr/bin", "MARK=runtime", "HOME=/h"]
+                command.folder = "/usr"
+                try command.run().succeeded()
+                let outside = "/usr runtime /h Seccomp: 0"
+                #expect(
+                    log(container) == [
+                        "prestart \(outside)", "createRuntime \(outside)",
+                        "createContainer \(container.bundle.rootfs) Seccomp: 0",
+                        "startContainer /tmp program / Seccomp: 2",
+                        "poststart \(outside)", "poststop \(outside)",
+                    ])
             }
         }
 

@@ -48,9 +48,8 @@ extension Integration {
             Case(
                 resources: ["cpu": ["idle": 1], "blockIO": ["weight": 123]],
                 expected: [("cpu", "cpu.idle", "1"), ("blkio", "blkio.bfq.weight", "123")]),
-            // What a limit of 0 processes is, was said by version 1.3.
-            Case(
-                resources: ["pids": ["limit": 0]], expected: [("pids", "pids.max", "max")], version: "1.0.2-dev"),
+            Case(resources: ["pids": ["limit": 0]], expected: [("pids", "pids.max", "1")], version: "1.0.2-dev"),
+            Case(resources: ["pids": .object([:])], expected: [("pids", "pids.max", "max")]),
         ]
 
         @Test("each value arrives in its file", .timeLimit(.minutes(1)), arguments: cases.indices)

@@ -208,6 +208,7 @@ extension Integration {
             }
         }
 
+        /// Debian's runc is older: since 1.2 no capability is ambient, and the version is that of the specification.
         @Test("spec writes the same file", .timeLimit(.minutes(1)), arguments: [[], ["--rootless"]])
         func spec(flags: [String]) throws {
             try TestBed.use { bed in
@@ -222,7 +223,11 @@ extension Integration {
                     #expect(again.status == 1 && again.errors.contains("File config.json exists. Remove it first"))
                     return Files.text(of: folder + "/config.json")
                 }
-                #expect(texts[0] != nil && texts[0] == texts[1])
+                var expected = try #require(texts[0])
+                let ambient = try #require(expected.firstRange(of: ",\n\t\t\t\"ambient\""))
+                let end = try #require(expected[ambient.upperBound...].firstIndex(of: "]"))
+                expected.removeSubrange(ambient.lowerBound...end)
+                #expect(expected.replacing("1.0.2-dev", with: "1.3.0") == texts[1])
             }
         }
 

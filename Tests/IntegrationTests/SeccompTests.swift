@@ -151,18 +151,49 @@ extension Integration {
             }
         }
 
-        @Test("with no_new_privs a filter need not allow what the set-up does", .timeLimit(.minutes(1)))
-        func loadedLast() throws {
+        @Test(
+            "a filter need allow nothing of the set-up but execve", .timeLimit(.minutes(1)),
+            arguments: [(true, 0), (true, 1000), (false, 0), (false, 1000)])
+        func loadedLast(noNewPrivileges: Bool, user: Int) throws {
             try TestBed.use { bed in
-                let setUp = [
-                    "capset", "setresuid", "setresgid", "setgroups", "chdir", "prctl", "umask", "close_range",
-                    "execveat",
-                ]
-                let container = try container(bed, filter(rule(setUp, "KILL_PROCESS")), ["getpgid:1"])
-                #expect(try run(container, bed).output == "returned 1")
-                try container.bundle.edit { $0["process"]["noNewPrivileges"] = false }
+                let container = try bed.container(.workload("confined/bare"), arguments: ["/workload"])
+                try container.bundle.edit { config in
+                    config["process"]["noNewPrivileges"] = .bool(noNewPrivileges)
+                    config["process"]["user"] = ["uid": .integer(user), "gid": .integer(user)]
+                    config["linux"]["seccomp"] = [
+                        "defaultAction": "SCMP_ACT_KILL_PROCESS",
+                        "syscalls": [["names": ["execve", "write", "exit_group"], "action": "SCMP_ACT_ALLOW"]],
+                    ]
+                }
                 let outcome = try run(container, bed)
-                #expect(outcome.status == 1 && outcome.isOneComplaint, "\(outcome)")
+                #expect((outcome.status, outcome.output) == (0, "here"), "\(outcome)")
+                try bed.runtime.command(["create", "--bundle", container.bundle.folder, container.id]).run().succeeded()
+                let entered = try container.exec("/workload")
+                #expect((entered.status, entered.output) == (0, "here"), "\(entered)")
+                try bed.runtime.run("start", container.id).succeeded()
+                #expect(until(seconds: 10) { (try? container.status()) == "stopped" })
+                try bed.runtime.run("delete", container.id).succeeded()
+            }
+        }
+
+        @Test(
+            "the right to load a filter does not stay with the program", .timeLimit(.minutes(1)), arguments: [0, 1000])
+        func rightToFilter(user: Int) throws {
+            try TestBed.use { bed in
+                let container = try bed.container(
+                    .busybox, arguments: ["grep", "-E", "^(Cap|Seccomp:)", "/proc/self/status"])
+                try container.bundle.edit { config in
+                    config["process"]["noNewPrivileges"] = false
+                    config["process"]["user"] = ["uid": .integer(user), "gid": .integer(user)]
+                    config["process"]["capabilities"] = [
+                        "bounding": ["CAP_KILL", "CAP_CHOWN"], "permitted": ["CAP_KILL"], "effective": ["CAP_KILL"],
+                        "inheritable": ["CAP_KILL"], "ambient": ["CAP_KILL"],
+                    ]
+                }
+                let outcome = try run(container, bed)
+                let sets = user == 0 ? ["20", "21", "21", "21", "20"] : ["20", "20", "20", "21", "20"]
+                let expected = zip(["Inh", "Prm", "Eff", "Bnd", "Amb"], sets).map { "Cap\($0):\t00000000000000\($1)" }
+                #expect(outcome.output == (expected + ["Seccomp:\t2"]).joined(separator: "\n"), "\(outcome)")
             }
         }
 

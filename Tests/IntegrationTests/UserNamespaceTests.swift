@@ -161,13 +161,22 @@ extension Integration {
                             config["mounts"].elements + [
                                 [
                                     "destination": "/place", "type": "bind", "source": .string(place),
-                                    "options": ["rbind", "rw"],
+                                    "options": ["rbind"],
                                 ]
                             ])
                     }
                     let outcome = try bed.runtime.run("run", "--bundle", container.bundle.folder, container.id)
                     #expect(outcome.status == 1, "\(outcome)")
                     #expect(outcome.errors.contains("Read-only") && outcome.errors.contains("ermission"), "\(outcome)")
+                    // What they forbid cannot be asked for.
+                    try container.bundle.edit { config in
+                        var mounts = config["mounts"].elements
+                        mounts[mounts.count - 1]["options"] = ["rbind", "rw"]
+                        config["mounts"] = .array(mounts)
+                    }
+                    let refused = try bed.runtime.run("run", "--bundle", container.bundle.folder, container.id)
+                    #expect(refused.status == 1 && refused.errors.contains("are locked"), "\(refused)")
+                    #expect(refused.errors.contains("/place"), "\(refused)")
                 }
             }
         }

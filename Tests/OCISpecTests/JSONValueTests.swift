@@ -7,12 +7,33 @@ import Testing
 
     @Test func everyKindOfValue() throws {
         let value = try parse(#" {"a": [1, -2, 1.5e3, true, false, null], "b": {"c": ""}, "b": {}} "#)
+        let array: [JSONValue] = [.integer(1), .integer(-2), .number("1.5e3"), .bool(true), .bool(false), .null]
+        let b = JSONMember(name: "b", value: .object([JSONMember(name: "c", value: .string(""))]))
         #expect(
             value
-                == .object([
-                    "a": .array([.integer(1), .integer(-2), .number("1.5e3"), .bool(true), .bool(false), .null]),
-                    "b": .object([:]),
-                ]))
+                == .object([JSONMember(name: "a", value: .array(array)), b, JSONMember(name: "b", value: .object([]))]))
+    }
+
+    @Test(arguments: [
+        (#"{"ociVersion":"1","Root":{"PATH":"a"}}"#, "a"), (#"{"OCIVERSION":"1","root":{"path":"a","PATH":"b"}}"#, "b"),
+        (#"{"ociVersion":"1","root":{"Path":"b","path":"a"}}"#, "a"),
+        (#"{"ociVersion":"1","ROOT":{"path":"b"},"root":{"path":"a"}}"#, "a"),
+    ])
+    func namesInAnyCaseOfWhichTheLastCounts(text: String, path: String) throws {
+        #expect(try Spec.decode(Array(text.utf8)).root?.path == path)
+    }
+
+    @Test func namesThatTheDocumentChoosesKeepTheirCase() throws {
+        let spec = try Spec.decode(
+            Array(
+                #"""
+                {"ociVersion":"1","annotations":{"a":"1","A":"2","a":"3"},"linux":{"netDevices":{"e":{},"E":{"name":"x"}},
+                "resources":{"rdma":{"m":{"hcaHandles":1},"M":{"hcaHandles":2}},"unified":{"X":"1","x":"2"}}}}
+                """#.utf8))
+        #expect(spec.annotations == ["a": "3", "A": "2"])
+        #expect(spec.linux?.netDevices.mapValues(\.name) == ["e": nil, "E": "x"])
+        #expect(spec.linux?.resources?.rdma.mapValues(\.hcaHandles) == ["m": 1, "M": 2])
+        #expect(spec.linux?.resources?.unified == ["X": "1", "x": "2"])
     }
 
     @Test(arguments: [

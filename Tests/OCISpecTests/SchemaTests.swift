@@ -54,8 +54,7 @@ private struct Schema {
         var file: String
 
         subscript(name: String) -> JSONValue? {
-            guard case .object(let members) = value else { return nil }
-            return members[name]
+            value.members?[name]
         }
     }
 
@@ -111,11 +110,11 @@ private struct Schema {
     /// Of a map, one member with a name of its own.
     private func members(of node: Node) -> [(String, Node)] {
         var members: [(String, Node)] = []
-        if case .object(let properties)? = node["properties"] {
+        if let properties = node["properties"]?.members {
             members = properties.sorted { $0.key < $1.key }.map { ($0.key, Node(value: $0.value, file: node.file)) }
         }
         if let any = node["additionalProperties"] { members.append(("name", Node(value: any, file: node.file))) }
-        if case .object(let patterns)? = node["patternProperties"], let any = patterns.values.first {
+        if let patterns = node["patternProperties"]?.members, let any = patterns.values.first {
             members.append(("name", Node(value: any, file: node.file)))
         }
         return members
@@ -178,10 +177,21 @@ private struct Schema {
         var properties: [String: JSONValue] = [:]
         var required: [JSONValue] = []
         for part in parts.compactMap(resolved) {
-            if case .object(let more)? = part["properties"] { properties.merge(more) { $1 } }
+            if let more = part["properties"]?.members { properties.merge(more) { $1 } }
             if case .array(let more)? = part["required"] { required += more }
         }
         guard let file = parts.first?.file else { return nil }
-        return Node(value: .object(["properties": .object(properties), "required": .array(required)]), file: file)
+        let members = [
+            JSONMember(name: "properties", value: .object(properties.map(JSONMember.init))),
+            JSONMember(name: "required", value: .array(required)),
+        ]
+        return Node(value: .object(members), file: file)
+    }
+}
+
+extension JSONValue {
+    fileprivate var members: [String: JSONValue]? {
+        guard case .object(let members) = self else { return nil }
+        return Dictionary(members.map { ($0.name, $0.value) }, uniquingKeysWith: { $1 })
     }
 }

@@ -38,10 +38,37 @@ import Testing
         #expect(spec.linux?.devices.isEmpty == true)
     }
 
-    @Test(arguments: ["1.0.2-dev": nil, "1.2.1": nil, "1.3.0-rc.1": 0, "1.10.0": 0])
-    func noPidsAreALimitSinceVersion13(version: String, limit: Int64?) throws {
-        let text = #"{"ociVersion":"\#(version)","linux":{"resources":{"pids":{"limit":0}}}}"#
-        #expect(try Spec.decode(Array(text.utf8)).linux?.resources?.pids?.limit == limit)
+    @Test(arguments: ["1.0.2-dev", "1.2.1", "1.3.0"])
+    func noPidsAreALimitAndSayingNothingIsNone(version: String) throws {
+        for (pids, limit) in [("{\"limit\":0}", 0), ("{}", nil)] as [(String, Int64?)] {
+            let text = #"{"ociVersion":"\#(version)","linux":{"resources":{"pids":\#(pids)}}}"#
+            let resources = try #require(try Spec.decode(Array(text.utf8)).linux?.resources)
+            #expect(resources.pids?.limit == limit)
+            var old = Resources()
+            old.pids = Pids(limit: 7)
+            #expect(old.updated(with: resources).pids?.limit == limit ?? 7)
+        }
+    }
+
+    @Test func destinationsBelowTheRootOnTheHost() throws {
+        var spec = try Spec.decode(
+            Array(
+                #"""
+                {"ociVersion":"1.3.0","mounts":[{"destination":"/b/rootfs/x"},{"destination":"/b/rootfsx"},
+                {"destination":"/x/b/rootfs/x"}]}
+                """#.utf8))
+        spec.stripRoot("/b/rootfs")
+        #expect(spec.mounts.map(\.destination) == ["/x", "/b/rootfsx", "/x/b/rootfs/x"])
+    }
+
+    @Test func theStarterIsRuncs15() throws {
+        let spec = try Spec.decode(Array(Spec.starterText().utf8))
+        #expect(spec.ociVersion == "1.3.0" && spec.process?.capabilities?.ambient == [])
+    }
+
+    @Test func aMemoryPolicyHasAMode() throws {
+        let spec = try Spec.decode(Array(#"{"ociVersion":"1.3.0","linux":{"memoryPolicy":{"nodes":"0"}}}"#.utf8))
+        #expect(throws: SpecError("config.json: linux.memoryPolicy.mode: missing")) { try spec.validate() }
     }
 
     @Test func theLargestLimitIsKept() throws {

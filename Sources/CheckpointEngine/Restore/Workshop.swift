@@ -140,7 +140,7 @@ final class Workshop {
 
     /// A descriptor for what restore was given as this standard stream: one that does not wait, if the program had made it so.
     func standardStream(_ number: Int, for entry: FileEntry) throws -> OwnedDescriptor {
-        guard number < streams.count else {
+        guard number < streams.count, streams[number] >= 0 else {
             throw CheckpointError("descriptor \(number) came from outside, and restore was given none (--preserve-fds)")
         }
         let stream = OwnedDescriptor(

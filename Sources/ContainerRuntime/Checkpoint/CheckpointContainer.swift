@@ -82,7 +82,8 @@ private func request(
     _ container: Container, isPaused: Bool, _ options: CheckpointOptions, _ logger: Logger
 ) throws(RuntimeError) -> CheckpointRequest {
     let cgroups = container.state.cgroups
-    let spec = try container.store.loadConfiguration(container.id)
+    var spec = try container.store.loadConfiguration(container.id)
+    spec.stripRoot(container.state.rootfs)
     // The tmpfs in which cgroups are mounted is made by the runtime; without `ro`, as docker asks in user namespaces, it
     // would pass for the container's own.
     let hostMounts = spec.mounts.filter { $0.isBind || $0.type == "cgroup" }

@@ -7,8 +7,6 @@ import OCISpec
 ///
 /// - Returns: the status that the command exits with: 0 when detached, otherwise the restored first process's.
 package func restoreContainer(id: String, options: RestoreOptions) throws(RuntimeError) -> CInt {
-    // Before this program opens files of its own, which would be taken for the caller's.
-    try checkPreserved(options.preservedDescriptors)
     try needHostRights("restore of container \(id)")
     // Before the work directory is made, which may be the same.
     _ = try restoring(id) { try openImages(options.imagePath) }.raw
@@ -61,7 +59,8 @@ private func restore(
     var staged = try createContainer(request)
     do throws(RuntimeError) {
         let pid = staged.pid
-        let streams = Array(0..<3 + options.preservedDescriptors)
+        let given = [0, 1, 2] + options.preservedDescriptors
+        let streams = (0...(given.max() ?? 2)).map { given.contains($0) ? $0 : -1 }
         let statistics = try restoring(id) { try plan.prepare(in: pid, streams: streams) }
         try staged.publish()
         try restoring(id) { try plan.release() }

@@ -18,7 +18,7 @@ package struct RestoreOptions: Sendable, Equatable {
     package var noSubreaper = false
     package var cgroupManager = CgroupManager.cgroupfs
     /// Descriptors from 3 on that the container keeps.
-    package var preservedDescriptors: CInt = 0
+    package var preservedDescriptors: [CInt] = []
     /// The flags that say what may be brought back, beyond what the images themselves say.
     package var carried = DumpOptions()
     package var autoDedup = false

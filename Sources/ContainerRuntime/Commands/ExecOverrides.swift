@@ -69,6 +69,8 @@ package struct ExecOverrides: Sendable {
         sets.bounding += capabilities
         sets.effective += capabilities
         sets.permitted += capabilities
+        // None is raised that is not inheritable, too.
+        if !sets.inheritable.isEmpty { sets.ambient += capabilities }
         process.capabilities = sets
     }
 }

@@ -29,14 +29,13 @@ extension Container {
             for pid in try processes() { try? Pidfd(pid: pid).send(signal) }
             return
         }
+        if signal == SIGKILL, state.cgroups != .disabled, try !ownsPidNamespace() {
+            // Where init's death does not take the others along, only the cgroup knows them, also when it is long dead.
+            return try withCgroups { set throws(CgroupError) in try set.signal(SIGKILL) }
+        }
         guard initIsAlive else { throw .notRunning }
         try checkOwnership()
-        if signal == SIGKILL, state.cgroups != .disabled, try sharesPidNamespace() {
-            // Where init's death does not take the others along, only the cgroup knows them.
-            try withCgroups { set throws(CgroupError) in try set.signal(SIGKILL) }
-        } else {
-            try signalInit(signal)
-        }
+        try signalInit(signal)
     }
 
     /// All of them, by the ids that they have for the caller.
@@ -65,10 +64,6 @@ extension Container {
             if error.errno == .noSuchProcess { throw .notRunning }
             throw RuntimeError("unable to signal init: \(error)")
         }
-    }
-
-    private func sharesPidNamespace() throws(RuntimeError) -> Bool {
-        !(try store.loadConfiguration(id).linux ?? Linux()).has(.pid)
     }
 
     private func withCgroups(_ body: (CgroupSet) throws(CgroupError) -> Void) throws(RuntimeError) {

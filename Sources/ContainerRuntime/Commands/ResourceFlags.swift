@@ -33,8 +33,7 @@ package struct ResourceFlags: Sendable {
         cpu.cpus = value("cpuset-cpus")
         cpu.mems = value("cpuset-mems")
         if cpu != CPU() { resources.cpu = cpu }
-        // 0 is the flag's default, and says nothing.
-        if let limit: Int64 = try number("pids-limit"), limit != 0 { resources.pids = Pids(limit: limit) }
+        if let limit: Int64 = try number("pids-limit") { resources.pids = Pids(limit: limit) }
         if let weight: UInt16 = try number("blkio-weight") {
             var io = BlockIO()
             io.weight = weight

@@ -1,13 +1,8 @@
 import LinuxSystem
 
-/// Refuses descriptors from 3 on that the caller has not opened. Those that this program has opened since are close-on-exec.
-package func checkPreserved(_ count: CInt) throws(RuntimeError) {
-    for number in 3..<3 + max(count, 0) {
-        let flags = clinux_fcntl(number, F_GETFD, 0)
-        if flags < 0 || flags & FD_CLOEXEC != 0 {
-            throw RuntimeError("--preserve-fds: of \(count) from 3 on, descriptor \(number) is not open")
-        }
-    }
+/// Of so many descriptors from 3 on those that the caller has opened. What this program has opened since is close-on-exec.
+package func openDescriptors(_ count: CInt) -> [CInt] {
+    (3..<3 + max(count, 0)).filter { clinux_fcntl($0, F_GETFD, 0) == 0 }
 }
 
 /// Sockets that systemd or conmon handed to the runtime for the container. sd_listen_fds(3).

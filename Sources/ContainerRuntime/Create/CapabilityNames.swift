@@ -33,6 +33,10 @@ package enum CapabilityNames {
     private static let bits = Dictionary(
         uniqueKeysWithValues: all.enumerated().map { ($0.element, UInt64(1) << UInt64($0.offset)) })
 
+    static func names(in mask: UInt64) -> [String] {
+        all.enumerated().filter { mask & 1 << UInt64($0.offset) != 0 }.map(\.element)
+    }
+
     static func mask(_ names: [String]) -> UInt64 {
         names.reduce(0) { mask, name in mask | (bits[name] ?? 0) }
     }

@@ -4,6 +4,8 @@ import OCISpec
 /// The terminal of a container's process. The caller stands in the container's root.
 struct Console {
     var size: TerminalSize?
+    /// What it says goes through the runtime, whose own terminal, if that is one, puts carriage returns in.
+    var isForeground: Bool
     /// Where the outer end goes: to the runtime, or to whoever listens on `--console-socket`.
     var socket: CInt
 
@@ -17,6 +19,9 @@ struct Console {
         }
         let terminal = try PseudoTerminal(ptmx: ptmx)
         try size?.apply(to: terminal.secondary.raw)
+        if isForeground {
+            try TerminalSettings(of: terminal.secondary.raw).withoutCarriageReturns().apply(to: terminal.secondary.raw)
+        }
         if asDeviceConsole {
             let target = try root.makeFile("/dev/console")
             let mount = try cloneMount(at: terminal.secondary.raw)

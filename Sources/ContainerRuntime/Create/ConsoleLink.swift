@@ -12,13 +12,14 @@ struct ConsoleLink {
     init(size: ConsoleSize?, socketPath: String?) throws(SystemError) {
         var size = size.map { TerminalSize(rows: UInt16(clamping: $0.height), columns: UInt16(clamping: $0.width)) }
         if let socketPath {
-            console = Console(size: size, socket: try connectUnixSocketAtOnce(socketPath).release())
+            console = Console(
+                size: size, isForeground: false, socket: try connectUnixSocketAtOnce(socketPath).release())
             outer = nil
         } else {
             // The process shall not see another size first.
             if let own = try? TerminalSize(of: 0) { size = own }
             let sockets = try socketPair(CInt(SOCK_STREAM.rawValue))
-            console = Console(size: size, socket: sockets.first.release())
+            console = Console(size: size, isForeground: true, socket: sockets.first.release())
             outer = sockets.second.release()
         }
     }

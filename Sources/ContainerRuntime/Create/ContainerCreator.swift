@@ -210,8 +210,9 @@ struct ContainerCreator {
             id: request.id, ociVersion: request.spec.ociVersion, bundle: request.bundle, rootfs: request.rootPath,
             cgroups: cgroups)
         state.annotations = request.spec.annotations
-        state.externalDescriptors = (0..<3 + request.preservedDescriptors).map {
-            (try? linkTarget("/proc/self/fd/\($0)")) ?? ""
+        let given = [0, 1, 2] + request.preservedDescriptors
+        state.externalDescriptors = (0...(given.max() ?? 2)).map {
+            given.contains($0) ? (try? linkTarget("/proc/self/fd/\($0)")) ?? "" : ""
         }
         if let linux = request.spec.linux, !linux.netDevices.isEmpty {
             let joined = linux.namespaces.first { $0.type == .network }?.path ?? ""

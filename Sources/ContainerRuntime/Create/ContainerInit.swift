@@ -41,6 +41,8 @@ struct ContainerInit: ~Copyable {
         try launching { () throws(SystemError) in
             try CallingProcess.setDumpable(false)
             try entry.join()
+            // The caller's own CPUs are no business of the container's.
+            try CallingProcess.resetAffinity()
             // A cgroup namespace begins where its maker stands, so it is made here.
             if namespaces.createsCgroup { try leaveNamespaces(.cgroup) }
             try namespaces.join(namespaces.isBornBetween ? .mount : .all)
@@ -82,7 +84,10 @@ struct ContainerInit: ~Copyable {
         }
         if let hooks = request.spec.hooks?.createContainer, !hooks.isEmpty {
             umask(0o022)
-            try hookRunner.run(hooks)
+            // As with runc: they find the container's root where they stand, and no variables but their own.
+            let directory = root.mounts.root.directory.raw
+            _ = try launching { () throws(SystemError) in try system("fchdir to rootfs") { fchdir(directory) } }
+            try hookRunner.run(hooks, environment: [])
             umask(0)
         }
         try root.enter(noPivot: request.noPivot)
@@ -155,6 +160,8 @@ struct ContainerInit: ~Copyable {
         let environment = setup.completedEnvironment()
         try channel.send(.ready)
         CallingProcess.setName("stasis:start")
+        // As the first of a pid namespace it would not hear them; they stop a container that is only created.
+        if door != nil { CallingProcess.endOnSignals([SIGHUP, SIGINT, SIGQUIT, SIGTERM]) }
         // A runtime that is killed before it has made the container known takes this process along.
         try channel.expect(.proceed, orDied: "the runtime is gone")
         guard let door else { return try execute(program, environment, setup, channel) }
@@ -172,9 +179,19 @@ struct ContainerInit: ~Copyable {
         _ program: ProgramFile, _ environment: [String], _ setup: ProcessSetup, _ channel: borrowing InitChannel
     ) throws(RuntimeError) {
         request.signals?.restore()
-        try hookRunner.of(.created).run(request.spec.hooks?.startContainer ?? [])
-        try setup.confineLast(channel)
-        try setup.execute(program, environment: environment)
+        let hooks = (request.spec.hooks?.startContainer ?? []).map { hook in
+            var hook = hook
+            if hook.env?.isEmpty != false { hook.env = environment }
+            return hook
+        }
+        // They are the container's own programs, so under its filter. Each loads it for itself, for the calls that are
+        // made here in between are none of the container's; but for all of them an agent has one listener.
+        let isFiltered = !hooks.isEmpty && setup.filter?.notifies == true
+        if isFiltered { try setup.loadFilter(channel) }
+        try hookRunner.of(.created).run(hooks) { () throws(RuntimeError) in
+            if !isFiltered { try setup.loadFilter(channel) }
+        }
+        try setup.execute(program, environment: environment, channel, isFiltered: isFiltered)
     }
 
     private func becomeSleeper() throws(RuntimeError) {

@@ -53,8 +53,8 @@ package struct CreateRequest: Sendable {
     package var consoleSocket: String?
     package var pidFile: String?
     package var pidfdSocket: String?
-    /// Descriptors from 3 on that the process keeps.
-    package var preservedDescriptors: Int32 = 0
+    /// Descriptors that the process keeps beside its standard streams.
+    package var preservedDescriptors: [CInt] = []
     package var noPivot = false
     package var noNewKeyring = false
     package var cgroupManager = CgroupManager.cgroupfs
@@ -77,6 +77,7 @@ package struct CreateRequest: Sendable {
         self.spec = spec
         self.configuration = configuration
         self.firstProcess = firstProcess
+        self.spec.stripRoot(rootPath)
         clockOffsets = spec.linux?.timeOffsets.map(ClockOffsets.init)
     }
 

@@ -35,7 +35,11 @@ struct ExecInit: ~Copyable {
             if let cpus = setup.placement.initialCPUs { try CallingProcess.setAffinity(cpus) }
             // The container's limits hold before anything of it can happen in this process.
             try entry.join()
-            if let cpus = setup.placement.finalCPUs { try CallingProcess.setAffinity(cpus) }
+            if let cpus = setup.placement.finalCPUs {
+                try CallingProcess.setAffinity(cpus)
+            } else if setup.placement.initialCPUs == nil {
+                try CallingProcess.resetAffinity()
+            }
         }
         try launching { () throws(SystemError) in
             if !namespaces.isEmpty { try joinNamespaces(target, namespaces) }
@@ -48,7 +52,6 @@ struct ExecInit: ~Copyable {
         let program = try setup.findProgram()
         let environment = setup.completedEnvironment()
         signals?.restore()
-        try setup.confineLast(channel)
-        try setup.execute(program, environment: environment)
+        try setup.execute(program, environment: environment, channel)
     }
 }

@@ -7,7 +7,7 @@ package struct ExecRequest: Sendable {
     package var consoleSocket: String?
     package var pidFile: String?
     package var pidfdSocket: String?
-    package var preservedDescriptors: Int32 = 0
+    package var preservedDescriptors: [CInt] = []
     /// Cgroups beneath the container's, as ``CgroupSet/inner(_:)`` takes them.
     package var cgroups: [String] = []
     package var ignorePaused = false

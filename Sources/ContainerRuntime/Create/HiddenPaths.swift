@@ -10,7 +10,7 @@ struct HiddenPaths {
     func apply() throws(RuntimeError) {
         let root = ContainerRoot(
             try launching { () throws(SystemError) in try openAt(AT_FDCWD, "/", CLINUX_O_PATH | O_DIRECTORY) })
-        for path in readOnly {
+        for path in Set(readOnly.map(RootMounts.clean)).sorted() {
             try launching("make \(path) read-only") { () throws(SystemError) in
                 guard let target = try root.findUnlessMissing(path) else { return }
                 let mount = try cloneMount(at: target.raw, recursive: true)
@@ -23,7 +23,7 @@ struct HiddenPaths {
         // One for all: nothing can ever be in it.
         var empty: CInt?
         defer { if let empty { close(empty) } }
-        for path in masked {
+        for path in Set(masked.map(RootMounts.clean)).sorted() {
             try launching("mask \(path)") { () throws(SystemError) in
                 guard let target = try root.findUnlessMissing(path) else { return }
                 let source = try status(of: target.raw).isDirectory ? empty : null.raw

@@ -41,13 +41,23 @@ struct HookRunner {
     }
 
     /// Runs each in turn and stops at the first that fails.
-    func run(_ hooks: [Hook]) throws(RuntimeError) {
+    ///
+    /// - Parameters:
+    ///   - environment: of those that do not say one; the runtime's, where it is not given.
+    ///   - confine: called in each hook's process last of all before its exec.
+    func run(
+        _ hooks: [Hook], environment: [String]? = nil, confine: () throws(RuntimeError) -> Void = {}
+    ) throws(RuntimeError) {
         for (index, hook) in hooks.enumerated() {
-            try within("error running hook #\(index)") { () throws(RuntimeError) in try run(hook) }
+            try within("error running hook #\(index)") { () throws(RuntimeError) in
+                try run(hook, environment, confine)
+            }
         }
     }
 
-    func run(_ hook: Hook) throws(RuntimeError) {
+    private func run(
+        _ hook: Hook, _ environment: [String]? = nil, _ confine: () throws(RuntimeError) -> Void = {}
+    ) throws(RuntimeError) {
         // Files in memory instead of pipes: no reader has to keep up, and a hook that leaves a daemon behind does not
         // keep the runtime waiting.
         let input = try launching { () throws(SystemError) in try memoryFile(holding: Array(state.json.text().utf8)) }
@@ -57,7 +67,9 @@ struct HookRunner {
             try cloneProcess(CloneRequest())
         }
         switch consume result {
-        case .child: Self.become(hook, input.raw, output.raw, errors.raw)
+        case .child:
+            let variables = hook.env ?? environment ?? currentEnvironment()
+            Self.become(hook, variables, input.raw, output.raw, errors.raw, confine)
         case .parent(let pid, let process):
             let exit = try launching { () throws(SystemError) -> Pidfd.Exit? in
                 guard let timeout = hook.timeout, timeout > 0 else { return try process.wait() }
@@ -80,7 +92,12 @@ struct HookRunner {
         }
     }
 
-    private static func become(_ hook: Hook, _ input: CInt, _ output: CInt, _ errors: CInt) -> Never {
+    private static func become(
+        _ hook: Hook, _ environment: [String], _ input: CInt, _ output: CInt, _ errors: CInt,
+        _ confine: () throws(RuntimeError) -> Void
+    ) -> Never {
+        let arguments = hook.args.isEmpty ? [hook.path] : hook.args
+        let program = PreparedProgram(path: hook.path, arguments: arguments, environment: environment)
         dup2(input, 0)
         dup2(output, 1)
         dup2(errors, 2)
@@ -88,11 +105,10 @@ struct HookRunner {
         SignalMask.clear()
         do {
             try CallingProcess.closeOnExec(from: 3)
-            try CallingProcess.execute(
-                path: hook.path, arguments: hook.args.isEmpty ? [hook.path] : hook.args,
-                environment: hook.env)
+            try confine()
+            throw program.execute()
         } catch {
-            try? writeAll(2, Array(error.description.utf8))
+            try? writeAll(2, Array("\(error)".utf8))
             _exit(127)
         }
     }

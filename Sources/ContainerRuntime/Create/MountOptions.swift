@@ -35,7 +35,9 @@ struct MountOptions: Equatable {
             return
         }
         if option.hasPrefix("r"), let change = Self.attributeOptions[String(option.dropFirst())] {
-            return apply(change, to: &recursiveAttributes)
+            // Of a tree, whose mounts have different modes, the kernel clears the access time modes together.
+            let isMode = ["ratime", "rnorelatime", "rnostrictatime"].contains(option)
+            return apply(isMode ? MountAttributeChange(clear: .accessTimeMask) : change, to: &recursiveAttributes)
         }
         if let kind = Self.propagations[option] { return propagation.append(Propagation(kind: kind, recursive: false)) }
         if option.hasPrefix("r"), let kind = Self.propagations[String(option.dropFirst())] {
@@ -103,8 +105,9 @@ struct MountOptions: Equatable {
         "noatime": MountAttributeChange(set: .noAccessTime, clear: .accessTimeMask),
         "strictatime": MountAttributeChange(set: .strictAccessTime, clear: .accessTimeMask),
         "relatime": MountAttributeChange(clear: .accessTimeMask),
-        "atime": MountAttributeChange(clear: .accessTimeMask),
-        "norelatime": MountAttributeChange(clear: .accessTimeMask),
-        "nostrictatime": MountAttributeChange(clear: .accessTimeMask),
+        "atime": MountAttributeChange(clear: .noAccessTime),
+        "nostrictatime": MountAttributeChange(clear: .strictAccessTime),
+        // What is without it has the kernel's default, which is it.
+        "norelatime": MountAttributeChange(),
     ]
 }

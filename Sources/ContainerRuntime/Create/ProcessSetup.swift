@@ -7,7 +7,7 @@ struct ProcessSetup: Sendable {
     var filter: SeccompFilter?
     /// Name of the session keyring to join, if any. keyrings(7).
     var keyring: String?
-    var preservedDescriptors: Int32
+    var preservedDescriptors: [CInt]
     var capabilities: CapabilitySets
     var lastCapability: CInt
     var environment: [String]
@@ -17,7 +17,7 @@ struct ProcessSetup: Sendable {
     private let labels: ProcessLabels
 
     init(
-        _ process: Process, in linux: Linux?, filter: SeccompFilter?, keyring: String?, preservedDescriptors: Int32,
+        _ process: Process, in linux: Linux?, filter: SeccompFilter?, keyring: String?, preservedDescriptors: [CInt],
         extraEnvironment: [String] = []
     ) throws(RuntimeError) {
         guard !process.args.isEmpty else { throw RuntimeError("process.args must not be empty") }
@@ -45,6 +45,10 @@ struct ProcessSetup: Sendable {
         let ignored = CapabilityNames.missing(process.capabilities, in: available)
         if !ignored.isEmpty {
             Warnings.add("ignoring unknown or unavailable capabilities: [\(ignored.joined(separator: " "))]")
+        }
+        let raisable = capabilities.permitted & capabilities.inheritable
+        for name in CapabilityNames.names(in: capabilities.ambient & ~raisable) {
+            Warnings.add("can't raise ambient capability \(name): operation not permitted")
         }
     }
 
@@ -101,12 +105,10 @@ struct ProcessSetup: Sendable {
             // Before the image has a say in any path: `/proc/self/fd/N/../..` of a directory of the host's leads all
             // over the host, as working directory, as program, or as a script's interpreter (CVE-2024-21626).
             try CallingProcess.closeAll(
-                from: 3 + preservedDescriptors, but: [channel.socket.raw] + (door.map { [$0] } ?? []))
+                from: 3, but: preservedDescriptors + [channel.socket.raw] + (door.map { [$0] } ?? []))
             for number in CInt(0)...2 { try handStream(number, to: process.user.uid) }
             if process.noNewPrivileges { try CallingProcess.setNoNewPrivileges() }
         }
-        // Without no_new_privs the kernel takes a filter only from who has CAP_SYS_ADMIN still.
-        if !process.noNewPrivileges { try filter?.install(telling: channel) }
         try launching { () throws(SystemError) in
             try capabilities.dropBounding(last: lastCapability)
             try CallingProcess.setKeepCapabilities(true)
@@ -121,16 +123,28 @@ struct ProcessSetup: Sendable {
             }
             try verifyWorkingDirectory()
             try CallingProcess.setKeepCapabilities(false)
-            try capabilities.apply()
+            try withRightToFilter(effective: false).apply()
             try capabilities.applyAmbient(last: lastCapability)
             umask(process.user.umask ?? 0o022)
         }
     }
 
-    /// With no_new_privs the filter can come last, so that it need not allow what set-up does.
-    func confineLast(_ channel: borrowing InitChannel) throws(RuntimeError) {
-        try launching { () throws(SystemError) in try CallingProcess.closeOnExec(from: 3 + preservedDescriptors) }
-        if process.noNewPrivileges { try filter?.install(telling: channel) }
+    /// Without no_new_privs the kernel takes a filter only from who has CAP_SYS_ADMIN. It is kept until the exec, which
+    /// makes a program's permitted capabilities of the other sets alone. capabilities(7).
+    private func withRightToFilter(effective: Bool) throws(SystemError) -> CapabilitySets {
+        var sets = capabilities
+        guard filter != nil, !process.noNewPrivileges else { return sets }
+        let right = try CapabilitySets.current().permitted & (1 << UInt64(CAP_SYS_ADMIN))
+        sets.permitted |= right
+        if effective { sets.effective |= right }
+        return sets
+    }
+
+    /// To be called last: a filter need allow nothing of the set-up, only the exec, and an agent's listener its message.
+    func loadFilter(_ channel: borrowing InitChannel) throws(RuntimeError) {
+        guard let filter else { return }
+        try launching { () throws(SystemError) in try withRightToFilter(effective: true).apply() }
+        try filter.install(telling: channel)
     }
 
     /// The program, looked up as the process itself: the error is wanted before the container counts as created.
@@ -144,14 +158,16 @@ struct ProcessSetup: Sendable {
         return environment.filter { $0 != "HOME=" } + ["HOME=\(homeDirectory(of: process.user.uid))"]
     }
 
-    func execute(_ program: ProgramFile, environment: [String]) throws(RuntimeError) -> Never {
-        do {
-            try CallingProcess.execute(path: program.path, arguments: process.args, environment: environment)
-        } catch {
-            // A file that is there, and no program: as with runc the container has started, and says so itself.
-            try? writeAll(2, Array("exec \(program.path): \(error.reason)\n".utf8))
-            _exit(1)
-        }
+    func execute(
+        _ program: ProgramFile, environment: [String], _ channel: borrowing InitChannel, isFiltered: Bool = false
+    ) throws(RuntimeError) -> Never {
+        let prepared = PreparedProgram(path: program.path, arguments: process.args, environment: environment)
+        try launching { () throws(SystemError) in try CallingProcess.closeOnExec(from: 3, but: preservedDescriptors) }
+        if !isFiltered { try loadFilter(channel) }
+        let error = prepared.execute()
+        // A file that is there, and no program: as with runc the container has started, and says so itself.
+        try? writeAll(2, Array("exec \(program.path): \(error.reason)\n".utf8))
+        _exit(1)
     }
 
     /// A descriptor that the caller passed on could make it a directory outside (CVE-2024-21626).
@@ -163,18 +179,8 @@ struct ProcessSetup: Sendable {
     }
 }
 
-/// Of a variable that is given twice the last value counts, as with runc; getenv(3) would find the first.
+/// Of a variable that is given twice the last one counts, as with runc; getenv(3) would find the first.
 func withoutRepetition(_ environment: [String]) -> [String] {
-    var places: [Substring: Int] = [:]
-    var result: [String] = []
-    for variable in environment {
-        let name = variable.prefix { $0 != "=" }
-        if let place = places[name] {
-            result[place] = variable
-        } else {
-            places[name] = result.count
-            result.append(variable)
-        }
-    }
-    return result
+    var names: Set<Substring> = []
+    return environment.reversed().filter { names.insert($0.prefix { $0 != "=" }).inserted }.reversed()
 }

@@ -11,7 +11,7 @@ struct ProgramFile {
             do {
                 try Self.check(name)
             } catch {
-                let step = error.errno == .permissionDenied ? "" : "stat \(name): "
+                let step = [.permissionDenied, .isDirectory].contains(error.errno) ? "" : "stat \(name): "
                 throw RuntimeError("exec: \(name.quoted): \(step)\(error.reason)")
             }
             path = name
@@ -29,8 +29,7 @@ struct ProgramFile {
 
     private static func check(_ path: String) throws(SystemError) {
         let file = try status(path)
-        // Go's and runc's word for it.
-        if file.isDirectory { throw SystemError(.permissionDenied, path) }
+        if file.isDirectory { throw SystemError(.isDirectory, path) }
         let effectiveIds: CInt = 0x200
         try system(path) { faccessat(AT_FDCWD, path, X_OK, effectiveIds) }
     }

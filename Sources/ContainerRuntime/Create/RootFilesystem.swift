@@ -1,3 +1,4 @@
+import Cgroups
 import LinuxSystem
 import OCISpec
 
@@ -22,7 +23,8 @@ final class RootFilesystem {
             let kind: MountPropagation = asked == .private ? .private : .slave
             try changeMount(AT_FDCWD, MountAttributeChange(propagation: kind), at: "/", recursive: true)
             let mount = try sources.tree(path, recursive: true)
-            try changeMount(mount.raw, MountAttributeChange(propagation: .private), recursive: false)
+            // A slave goes on to get the host's mount events.
+            if asked != .slave { try changeMount(mount.raw, MountAttributeChange(propagation: .private)) }
             let place = try sources.place(path)
             // pivot_root refuses a parent that is shared, and mounts below a slave would still get host events.
             try attachMount(mount.raw, to: place.raw, name: path)
@@ -43,7 +45,11 @@ final class RootFilesystem {
                 configured: request.spec.linux?.devices ?? [], boundFrom: isUserNamespace ? mounts.sources : nil
             ).make(in: mounts.root)
         }
-        try launching("seal mounts") { () throws(SystemError) in try mounts.seal() }
+        try launching("seal mounts") { () throws(SystemError) in
+            // The terminal is bound there when /dev may be read-only already.
+            if request.spec.process?.terminal == true { _ = try mounts.root.makeFile("/dev/console").raw }
+            try mounts.seal()
+        }
     }
 
     /// Makes the container's root this process's root and lets go of the host's.
@@ -79,6 +85,7 @@ final class RootFilesystem {
 
     /// For a root on the initial ramfs, which cannot be pivoted away: move over `/` and chroot.
     private func enterWithoutPivot(_ root: CInt) throws(SystemError) {
+        try hideKernelFilesystems(outside: root)
         try system("fchdir to rootfs") { fchdir(root) }
         let tree = try openAt(AT_FDCWD, "/", CLINUX_O_PATH | O_DIRECTORY)
         try system("move rootfs to /") {
@@ -91,6 +98,28 @@ final class RootFilesystem {
             }
         }
         try system("chroot") { chroot(".") }
+    }
+
+    /// The old root stays in the mount namespace, out of sight. The kernel lets a user namespace mount a procfs or sysfs
+    /// where one is there that nothing is mounted on; with the host's, that would undo the container's masked paths.
+    private func hideKernelFilesystems(outside directory: CInt) throws(SystemError) {
+        let root = try linkTarget("/proc/self/fd/\(directory)")
+        for line in try readText("/proc/self/mountinfo").split(separator: "\n").reversed() {
+            let fields = line.split(separator: " ")
+            guard let separator = fields.firstIndex(of: "-"), separator + 1 < fields.count,
+                ["proc", "sysfs"].contains(fields[separator + 1]), fields[3] == "/"
+            else { continue }
+            let place = unescape(fields[4])
+            if place == root || place.hasPrefix(root + "/") { continue }
+            do throws(SystemError) {
+                try detachMount(place)
+            } catch  where [.invalidArgument, .notPermitted].contains(error.errno) {
+                // Locked, in a user namespace.
+                let cover = try FilesystemContext("tmpfs").mount(.readOnly)
+                let target = try openAt(AT_FDCWD, place, CLINUX_O_PATH | O_DIRECTORY)
+                try attachMount(cover.raw, to: target.raw, name: place)
+            } catch  where error.errno == .noSuchFileOrDirectory {}  // below one that has just gone
+        }
     }
 
     private static func propagation(_ name: String?) -> MountPropagation? {

@@ -105,7 +105,7 @@ struct RootMounts: ~Copyable {
                 let copy = try? sources.tree(place, recursive: true)
             else { throw error }
             if mount.type == "sysfs" { hasHostSys = true }
-            try change(copy, MountAttributeChange(set: options.attributes.set), recursive: true)
+            try changeStandIn(copy, MountAttributeChange(set: options.attributes.set), recursive: true)
             return copy
         }
     }
@@ -150,7 +150,7 @@ struct RootMounts: ~Copyable {
             throw SystemError(.notDirectory, "mount on \(mount.destination)")
         }
         try ProcfsCover.check(made.raw, over: target.raw, at: mount.destination)
-        try change(made, options.attributes)
+        try change(made, options.attributes.resolved(for: made))
         try finish(made, target, mount, options)
     }
 
@@ -177,8 +177,8 @@ struct RootMounts: ~Copyable {
         }
     }
 
-    /// In a user namespace attributes of the host's mounts are locked: what they forbid stays forbidden, whatever the
-    /// configuration allows. mount_namespaces(7).
+    /// In a user namespace attributes of the host's mounts are locked: what they forbid stays forbidden. A configuration
+    /// that asks for something else is refused. mount_namespaces(7).
     private func change(
         _ mount: borrowing OwnedDescriptor, _ change: MountAttributeChange, recursive: Bool = false
     ) throws(SystemError) {
@@ -186,9 +186,21 @@ struct RootMounts: ~Copyable {
         do throws(SystemError) {
             try changeMount(mount.raw, change, recursive: recursive)
         } catch  where isUserNamespace && error.errno == .notPermitted {
-            var stricter = MountAttributeChange(set: change.set)
-            stricter.set.subtract([.accessTimeMask, .noDirectoryAccessTime])
-            try changeMount(mount.raw, stricter, recursive: recursive)
+            throw SystemError(
+                .notPermitted, "\(error.attempt): in a user namespace attributes of the host's mounts are locked")
+        }
+    }
+
+    /// The same for what stands in for a file system of the container's own: where locks are in the way, what only
+    /// forbids more.
+    private func changeStandIn(
+        _ mount: borrowing OwnedDescriptor, _ change: MountAttributeChange, recursive: Bool = false
+    ) throws(SystemError) {
+        do throws(SystemError) {
+            try changeMount(mount.raw, change, recursive: recursive)
+        } catch  where isUserNamespace && error.errno == .notPermitted {
+            let stricter = change.set.subtracting([.accessTimeMask, .noDirectoryAccessTime])
+            try changeMount(mount.raw, MountAttributeChange(set: stricter), recursive: recursive)
         }
     }
 
@@ -197,7 +209,7 @@ struct RootMounts: ~Copyable {
         switch cgroups {
         case .unified(let path, let hasNamespace):
             let made = hasNamespace ? try makeUnified(options) : try cloneMount(at: AT_FDCWD, path)
-            if !hasNamespace { try change(made, options.attributes) }
+            if !hasNamespace { try changeStandIn(made, options.attributes) }
             try finish(made, target, mount, options)
         case .hierarchies(let hierarchies, let hasNamespace):
             let context = try FilesystemContext("tmpfs")
@@ -210,7 +222,7 @@ struct RootMounts: ~Copyable {
             for hierarchy in hierarchies {
                 let below = try place.makeDirectory(hierarchy.name)
                 let made = hasNamespace ? try hierarchy.mount(options) : try cloneMount(at: AT_FDCWD, hierarchy.path)
-                if !hasNamespace { try change(made, options.attributes) }
+                if !hasNamespace { try changeStandIn(made, options.attributes) }
                 try attachMount(made.raw, to: below.raw, name: "\(mount.destination)/\(hierarchy.name)")
             }
             for hierarchy in hierarchies {

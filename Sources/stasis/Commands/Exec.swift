@@ -70,8 +70,7 @@ struct Exec: RuntimeCommand {
         request.consoleSocket = consoleSocket.nonEmpty
         request.pidfdSocket = pidfdSocket.nonEmpty
         request.pidFile = try pidFile.nonEmpty.map(absolute)
-        request.preservedDescriptors = preserveFds + sockets.count
-        try checkPreserved(request.preservedDescriptors)
+        request.preservedDescriptors = openDescriptors(preserveFds + sockets.count)
         request.extraEnvironment = sockets.environment
         request.cgroups = cgroup
         request.ignorePaused = ignorePaused

@@ -44,7 +44,7 @@ struct Restore: RuntimeCommand {
         options.detach = detach
         options.noPivot = noPivot
         options.noSubreaper = noSubreaper
-        options.preservedDescriptors = preserveFds
+        options.preservedDescriptors = openDescriptors(preserveFds)
         options.cgroupManager = runtime.cgroupManager
         options.carried.tcpEstablished = tcpEstablished
         options.carried.tcpClose = tcpClose

@@ -12,7 +12,7 @@ extension Integration {
                     (0, "true", ""), (1, "false", ""),
                     (1, "no-such-program", #"exec: "no-such-program": executable file not found in $PATH"#),
                     (1, "/no/such", #"exec: "/no/such": stat /no/such: no such file or directory"#),
-                    (1, "/etc", #"exec: "/etc": permission denied"#),
+                    (1, "/etc", #"exec: "/etc": is a directory"#),
                 ] {
                     let outcome = try containerd.container("c", flags: ["--rm"], word).run()
                     #expect(outcome.status == code && outcome.errors.contains(text), "\(outcome)")

@@ -52,10 +52,11 @@ enum Workload {
         if sources.allSatisfy({ Files.changed($0) < Files.changed(program) }) { return program }
         let unfinished = "\(program).\(getpid())"
         let linking = library == .forky ? "-pie" : "-static"
-        try Command(
+        let common = [
             "gcc", linking, "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", "-I", folder, "-o", unfinished,
-            sources[0]
-        ).run().succeeded()
+        ]
+        let own = (remark("compiler", in: name) ?? "").split(separator: " ").map(String.init)
+        try Command(common + own + [sources[0]]).run().succeeded()
         try check(rename(unfinished, program), "rename \(unfinished)")
         return program
     }
