@@ -183,7 +183,8 @@ extension Integration {
                 try check(mkdirat(directory.raw, "d", 0o755), "mkdir")
                 directory = try openAt(directory.raw, "d", O_RDONLY | O_DIRECTORY)
             }
-            try writeAll(try openAt(directory.raw, "file", O_WRONLY | O_CREAT, mode: 0o644).raw, Array("in".utf8))
+            let file = try openAt(directory.raw, "file", O_WRONLY | O_CREAT, mode: 0o644)
+            try writeAll(file.raw, Array("in".utf8))
         }
 
         private func path(_ depth: Int) -> String { "/deep/" + String(repeating: "d/", count: depth) + "file" }
