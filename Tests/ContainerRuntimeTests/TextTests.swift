@@ -56,7 +56,7 @@ import Testing
     }
 
     @Test func theLastValueOfAVariableCounts() {
-        #expect(withoutRepetition(["A=1", "B=", "A=2=3", "AB=4"]) == ["A=2=3", "B=", "AB=4"])
+        #expect(withoutRepetition(["A=1", "B=", "A=2=3", "AB=4"]) == ["B=", "A=2=3", "AB=4"])
     }
 
     @Test func execChangesTheContainersProcess() throws {
