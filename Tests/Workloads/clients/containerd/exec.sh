@@ -17,7 +17,7 @@ say() {
 }
 try 1 $c sh -c 'exit 5'
 try 2 $c no-such
-try 3 $c /etc
+try 3 $c /etc/passwd
 try 4 --cwd /no/such $c true
 try 5 --user no-such $c true
 say 6 --user 5:6 --cwd /tmp $c sh -c 'echo $(id -u) $(pwd)'

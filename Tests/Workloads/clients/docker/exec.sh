@@ -7,7 +7,7 @@
 begin
 docker exec $c sh -c 'exit 5' || echo $?
 docker exec $c no-such || echo $?
-docker exec $c /etc || echo $?
+docker exec $c /etc/passwd || echo $?
 docker exec -w /no/such $c true || echo $?
 docker exec -u no-such $c true || echo $?
 docker exec -u 5:6 -e A=1 -w /tmp $c sh -c 'id; echo $A; pwd'
