@@ -64,7 +64,7 @@ struct Dressing {
             try runner.add {
                 ProcessAttributes.recreate(plan.task, plan.mm, in: &$0)
                 try SignalActions.recreate(plan.task.sigactions, in: &$0)
-                if plan.task.hasRlimits { try ResourceLimits.recreate(plan.task.rlimits, in: &$0) }
+                if plan.task.hasRlimits { try ResourceLimits.recreate(policy.limits(of: plan).limits, in: &$0) }
                 PendingSignals.forgetChildren(in: &$0)
             }
             for timers in ProgramRunner.portions(plan.task.timers.posix) {

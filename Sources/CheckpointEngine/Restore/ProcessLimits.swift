@@ -7,6 +7,8 @@ import Tracee
 package struct ProcessLimits: Sendable {
     /// The hard limits, by their RLIMIT_ numbers.
     package var hard: [UInt64]
+    /// Those of them that config.json names. The others are this machine's, and another one may have given more.
+    package var named: Set<Int>
     /// The most urgent nice value.
     package var nice: Int32
     /// The highest priority of a real-time policy; 0 for none.
@@ -23,7 +25,8 @@ package struct ProcessLimits: Sendable {
 
     /// No limits at all.
     package static let most = ProcessLimits(
-        hard: Array(repeating: .max, count: 16), nice: -20, realTime: 99, memoryPressure: -1000, lowestAddress: 0,
+        hard: Array(repeating: .max, count: 16), named: Set(0..<16), nice: -20, realTime: 99, memoryPressure: -1000,
+        lowestAddress: 0,
         pipe: .max, pipes: .max, sendBuffer: .max, receiveBuffer: .max)
 
     /// What a process gets that this one starts, unless config.json says something else. A runtime that is less urgent
@@ -45,7 +48,7 @@ package struct ProcessLimits: Sendable {
         }
         let pages = try number("/proc/sys/fs/pipe-user-pages-soft")
         return ProcessLimits(
-            hard: try ResourceLimits.capture(getpid()).rlimits.map(\.max), nice: Int32(min(0, nice)),
+            hard: try ResourceLimits.capture(getpid()).rlimits.map(\.max), named: [], nice: Int32(min(0, nice)),
             realTime: UInt32(priority), memoryPressure: Int32(min(0, try number("/proc/self/oom_score_adj"))),
             lowestAddress: UInt64(try number("/proc/sys/vm/mmap_min_addr")),
             pipe: UInt64(try number("/proc/sys/fs/pipe-max-size")), pipes: pages == 0 ? .max : UInt64(pages) * 4096,
@@ -71,8 +74,9 @@ extension RestorePolicy {
                     + "(\(limits.lowestAddress)), and config.json does not grant CAP_SYS_RAWIO")
         }
         if !grantsOutside(Self.sysResource) {
-            for ((name, wanted), hard) in zip(ResourceLimits.named(plan.task.rlimits), limits.hard)
-            where wanted.max > hard {
+            for (resource, ((name, wanted), hard)) in zip(ResourceLimits.named(plan.task.rlimits), limits.hard)
+                .enumerated()
+            where wanted.max > hard && limits.named.contains(resource) {
                 throw CheckpointError(
                     "\(plan): its limit `\(name)` is \(Self.text(wanted.max)), but config.json gives \(Self.text(hard)); "
                         + "raise it in process.rlimits, or grant CAP_SYS_RESOURCE")
@@ -93,6 +97,22 @@ extension RestorePolicy {
             }
             try about("\(plan): thread \(thread)") { try checkScheduling(state) }
         }
+    }
+
+    /// The limits that a process gets: its own, but no higher than this machine's where config.json says nothing.
+    ///
+    /// - Returns: also the names of those that had to be lowered.
+    func limits(of plan: ProcessPlan) -> (limits: TaskRlimitsEntry, lowered: [String]) {
+        var entry = plan.task.rlimits
+        guard !grantsOutside(Self.sysResource) else { return (entry, []) }
+        var lowered: [String] = []
+        for (resource, (name, wanted)) in ResourceLimits.named(entry).enumerated()
+        where wanted.max > limits.hard[resource] {
+            entry.rlimits[resource].max = limits.hard[resource]
+            entry.rlimits[resource].cur = min(wanted.cur, limits.hard[resource])
+            lowered.append("\(name) \(Self.text(wanted.max)) to \(Self.text(limits.hard[resource]))")
+        }
+        return (entry, lowered)
     }
 
     private static func text(_ limit: UInt64) -> String { limit == .max ? "unlimited" : "\(limit)" }

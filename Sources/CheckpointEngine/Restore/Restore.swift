@@ -98,7 +98,13 @@ package struct Restore {
         let living = first.all.filter { !$0.isZombie }
         for plan in living {
             try about("\(plan)") {
-                if plan.task.hasRlimits { try ResourceLimits.raise(plan.task.rlimits, of: plan.stubs[0].hostProcess) }
+                if plan.task.hasRlimits {
+                    let (limits, lowered) = policy.limits(of: plan)
+                    try ResourceLimits.raise(limits, of: plan.stubs[0].hostProcess)
+                    if !lowered.isEmpty {
+                        logger.warning("\(plan): limits lowered to this machine's: \(lowered.joined(separator: ", "))")
+                    }
+                }
                 var furnishing = try Furnishing(plan, images, policy, workshop, shared, area)
                 try furnishing.run()
             }

@@ -125,7 +125,9 @@ func makesHostName(_ spec: Spec) -> Bool {
 private func limits(_ process: Process?, _ inherited: ProcessLimits) -> ProcessLimits {
     var limits = inherited
     for limit in process?.rlimits ?? [] {
-        if let resource = ResourceLimit.resources[limit.type] { limits.hard[Int(resource)] = limit.hard }
+        guard let resource = ResourceLimit.resources[limit.type] else { continue }
+        limits.hard[Int(resource)] = limit.hard
+        limits.named.insert(Int(resource))
     }
     if let adjustment = process?.oomScoreAdj { limits.memoryPressure = Int32(clamping: adjustment) }
     if let scheduler = process?.scheduler {
