@@ -174,6 +174,8 @@ extension Integration {
             text.replacing(/20\d\d-\d\d-\d\dT[\d:.]+Z?/, with: "DATE")
                 .replacing(/\b(runc|stasis)\b/, with: "RUNTIME")
                 .replacing(/1\.0\.2-dev|1\.3\.0/, with: "VERSION")
+                // Counts what all processes of the user have.
+                .replacing(/SigQ:\t\d+/, with: "SigQ:\tN")
                 .replacing("/usr/sbin/RUNTIME:", with: "RUNTIME:")
                 .replacing(#"'nonsense'\n"#, with: "'nonsense'")
                 .replacing(/\d\d+/, with: "N")

@@ -149,7 +149,8 @@ extension Integration {
                 try container.bundle.edit { config in
                     config["process"]["capabilities"]["bounding"] = ["CAP_SYS_NICE"]
                 }
-                try expectRefusal(container, in: bed, "nice value is -5, but config.json gives 0; lower", "CAP_SYS_NICE")
+                try expectRefusal(
+                    container, in: bed, "nice value is -5, but config.json gives 0; lower", "CAP_SYS_NICE")
                 try container.bundle.edit { $0["process"]["scheduler"] = ["policy": "SCHED_OTHER", "nice": -5] }
                 try container.restore(from: "image")
                 #expect(getpriority(process, id_t(try container.pid())) == -5)
