@@ -77,8 +77,6 @@ enum RegularFile: FileKind {
         let place = try place(of: file, in: workshop)
         // The last: __O_TMPFILE.
         var wanted = flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_CLOEXEC | 0o20_000_000)
-        // A file that O_TMPFILE made and linkat(2) named has the bits of that flag still.
-        if flags & 0o20_000_000 != 0 { wanted &= ~O_DIRECTORY }
         if wanted & CLINUX_O_PATH != 0 { wanted &= CLINUX_O_PATH | O_DIRECTORY | O_NOFOLLOW }
         guard let opener = workshop.opener else { throw CheckpointError("\(file.name): is no task's") }
         let opened: OwnedDescriptor
