@@ -21,6 +21,15 @@ public struct SignalMask: Sendable {
         return SignalMask(signals: before)
     }
 
+    /// Takes a blocked signal that waits for this thread, so that nobody gets it when it is blocked no more.
+    public static func take(_ signal: CInt) {
+        var set = sigset_t()
+        sigemptyset(&set)
+        sigaddset(&set, signal)
+        var now = timespec()
+        _ = sigtimedwait(&set, nil, &now)
+    }
+
     public static func clear() {
         var none = sigset_t()
         sigemptyset(&none)

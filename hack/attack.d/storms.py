@@ -9,7 +9,8 @@ import time
 from field import Fault, within
 
 CROWDS = ["process_tree", "threads", "counter", "vfork", "pipe", "hostile/fork_tree", "hostile/stopped_threads"]
-QUIET = [name for name in CROWDS if name not in ("hostile/fork_tree", "vfork")]
+# What one image can be restored from again and again: counter compares its memory with a file that goes on without it.
+QUIET = [name for name in CROWDS if name not in ("hostile/fork_tree", "vfork", "counter")]
 
 
 class Subject:

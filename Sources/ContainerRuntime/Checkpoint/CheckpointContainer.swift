@@ -18,7 +18,10 @@ package func checkpointContainer(_ container: Container, options: CheckpointOpti
     let statistics: CheckpointStatistics
     // A limit on files (RLIMIT_FSIZE) is an error of the write then.
     let signals = SignalMask.block(SIGXFSZ)
-    defer { signals.restore() }
+    defer {
+        SignalMask.take(SIGXFSZ)
+        signals.restore()
+    }
     do {
         var options = options
         options.carried.formUnion(
@@ -42,6 +45,7 @@ package func checkpointContainer(_ container: Container, options: CheckpointOpti
             try launching("status descriptor") { () throws(SystemError) in try writeAll(descriptor, [0]) }
         }
     }
+    SignalMask.take(SIGXFSZ)
     signals.restore()
     if !options.leaveRunning { try container.destroy() }
 }
