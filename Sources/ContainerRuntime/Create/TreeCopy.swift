@@ -7,6 +7,10 @@ import LinuxSystem
 func copyTree(from source: CInt, to destination: CInt) throws(SystemError) {
     var directories = ["."]
     while let path = directories.popLast() {
+        // PATH_MAX
+        guard path.utf8.count < 4096 else {
+            throw SystemError(.fileNameTooLong, "copy directories nested to a path of \(path.utf8.count) bytes")
+        }
         let from = try openAt(source, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, resolve: [.beneath, .noSymlinks])
         let to = try openAt(destination, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, resolve: [.beneath, .noSymlinks])
         for name in try directoryEntries(at: from.raw, ".") {

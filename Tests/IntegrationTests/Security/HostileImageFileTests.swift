@@ -146,6 +146,16 @@ extension Integration {
             }
         }
 
+        @Test("nobody waits for a connection that went elsewhere", .timeLimit(.minutes(1)))
+        func twoListeners() throws {
+            try TestBed.use { bed in
+                let container = try bed.container(.workload("hostile/two_listeners"), arguments: ["/workload"])
+                try checkpoint(container)
+                try rename("/state/mail\0", to: "/state//sock", in: container)
+                try expectRefusal(container, in: bed, "a unix socket that listens leads to another one")
+            }
+        }
+
         private func bind(_ socket: CInt, _ path: String) throws {
             var address = sockaddr_un()
             address.sun_family = sa_family_t(AF_UNIX)
@@ -205,13 +215,20 @@ extension Integration {
         @Test("an image's folders are copied up as deep as paths reach", .timeLimit(.minutes(2)))
         func copiedUp() throws {
             try TestBed.use { bed in
-                let container = try bed.container(.busybox, arguments: ["/bin/cat", path(1900)])
-                let folder = container.bundle.rootfs + "/deep"
-                try Files.makeFolder(folder)
-                try nest(1900, in: folder)
-                try container.bundle.addMount("/deep", type: "tmpfs", source: "tmpfs", ["nosuid", "tmpcopyup"])
-                let outcome = try container.runAttached()
-                #expect(outcome.status == 0 && outcome.output == "in", "\(outcome)")
+                for (depth, isTaken) in [(1900, true), (5000, false)] {
+                    let container = try bed.container(.busybox, arguments: ["/bin/cat", path(1900)])
+                    let folder = container.bundle.rootfs + "/deep"
+                    try Files.makeFolder(folder)
+                    try nest(depth, in: folder)
+                    try container.bundle.addMount("/deep", type: "tmpfs", source: "tmpfs", ["nosuid", "tmpcopyup"])
+                    let outcome = try container.runAttached()
+                    if isTaken {
+                        #expect(outcome.status == 0 && outcome.output == "in", "\(outcome)")
+                    } else {
+                        #expect(
+                            outcome.status != 0 && outcome.errors.contains("bytes: file name too long"), "\(outcome)")
+                    }
+                }
             }
         }
     }
