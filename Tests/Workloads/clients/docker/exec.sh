@@ -15,7 +15,7 @@ echo words | docker exec -i $c cat
 docker exec $c sh -c 'kill -9 $$' || echo $?
 docker exec -d $c sleep 1000
 wait_for 'docker top $c -o pid,args | grep -q "sleep 1000"'
-docker top $c -o pid,args | grep -v '0.05\|defunct' | sed 's/^[0-9]* *//' | sort
+docker top $c -o pid,args | grep -v "0.05\|defunct\|\[sleep\]" | sed 's/^[0-9]* *//' | sort
 docker top $c -o nonsense
 docker stats --no-stream --format '{{.Name}}' $c
 events | grep exec

@@ -7,7 +7,7 @@ docker exec $c sh -c "$look" >$files/$c
 run --rm --pid container:$c --network container:$c --ipc container:$c bb sh -c "$look" | cmp - $files/$c &&
     echo the same
 run -d --name third-$c --pid container:$c bb sleep 1000
-docker exec $c ps -o args | grep -v 0.05
+docker exec $c ps -o args | grep -v "0.05\|\[sleep\]"
 docker kill $c
 docker wait third-$c
 docker rm third-$c
