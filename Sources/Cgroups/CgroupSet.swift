@@ -196,3 +196,19 @@ extension CgroupSet {
         if let failure { throw failure }
     }
 }
+
+extension CgroupSet {
+    /// The CPUs that its processes may use, in the format of cpuset(7).
+    package func usableCPUs() -> String? {
+        let file = layout == .v2 ? "cpuset.cpus.effective" : "cpuset.effective_cpus"
+        var directory = paths[layout == .v2 ? "" : "cpuset"] ?? ""
+        // On v2 only cgroups whose parent hands the controller on have the file.
+        while !directory.isEmpty {
+            if let text = try? readText("\(directory)/\(file)") { return firstLine(text) }
+            directory = directory.lastIndex(of: "/").map { String(directory[..<$0]) } ?? ""
+        }
+        return (try? readText("/sys/devices/system/cpu/online")).map(firstLine)
+    }
+
+    private func firstLine(_ text: String) -> String { String(text.prefix { $0 != "\n" }) }
+}

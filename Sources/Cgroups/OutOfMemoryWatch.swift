@@ -27,6 +27,21 @@ package struct OutOfMemoryWatch: ~Copyable {
         }
     }
 
+    /// How many processes the kernel has killed for want of memory in a container so far.
+    package static func kills(in cgroups: CgroupSet) -> UInt64 {
+        let isUnified = cgroups.layout == .v2
+        guard let directory = cgroups.paths[isUnified ? "" : "memory"] else { return 0 }
+        let text = try? readText("\(directory)/\(isUnified ? "memory.events" : "memory.oom_control")")
+        return kills(text ?? "")
+    }
+
+    private static func kills(_ text: String) -> UInt64 {
+        for line in text.split(separator: "\n") where line.hasPrefix("oom_kill ") {
+            return UInt64(line.dropFirst("oom_kill ".count)) ?? 0
+        }
+        return 0
+    }
+
     private init(descriptor: consuming OwnedDescriptor, directory: String, isUnified: Bool) {
         self.descriptor = descriptor
         self.directory = directory
@@ -56,9 +71,6 @@ package struct OutOfMemoryWatch: ~Copyable {
         guard isUnified, lseek(descriptor.raw, 0, SEEK_SET) == 0, let bytes = try? readAll(descriptor.raw) else {
             return 0
         }
-        for line in String(decoding: bytes, as: UTF8.self).split(separator: "\n") where line.hasPrefix("oom_kill ") {
-            return UInt64(line.dropFirst("oom_kill ".count)) ?? 0
-        }
-        return 0
+        return Self.kills(String(decoding: bytes, as: UTF8.self))
     }
 }

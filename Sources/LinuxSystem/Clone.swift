@@ -41,7 +41,8 @@ public func cloneProcess(_ request: CloneRequest) throws(SystemError) -> CloneRe
         arguments.flags |= UInt64(CLONE_INTO_CGROUP)
         arguments.cgroup = UInt64(cgroup)
     }
-    let pid = try system("clone into new namespaces (\(request.namespaces))") {
+    let id = request.pid.map { ", with process id \($0)" } ?? ""
+    let pid = try system("clone into new namespaces (\(request.namespaces))\(id)") {
         withUnsafeMutablePointer(to: &pidfd) { pidfd in
             withUnsafeMutablePointer(to: &setPid) { setPid in
                 withUnsafeMutablePointer(to: &arguments) { arguments in

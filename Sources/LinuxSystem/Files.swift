@@ -195,5 +195,7 @@ extension stat {
     public var isCharacterDevice: Bool { st_mode & UInt32(S_IFMT) == UInt32(S_IFCHR) }
     public var isFIFO: Bool { st_mode & UInt32(S_IFMT) == UInt32(S_IFIFO) }
     public var isSocket: Bool { st_mode & UInt32(S_IFMT) == UInt32(S_IFSOCK) }
+    /// Whether it is the inner end of a pseudoterminal: UNIX98_PTY_SLAVE_MAJOR and the seven after it.
+    public var isPseudoterminal: Bool { isCharacterDevice && (136...143).contains(clinux_major(st_rdev)) }
     public var isSymbolicLink: Bool { st_mode & UInt32(S_IFMT) == UInt32(S_IFLNK) }
 }

@@ -39,12 +39,7 @@ extension CallingProcess {
 
     /// The CPUs that the calling thread may run on. sched_setaffinity(2).
     public static func setAffinity(_ cpus: Set<Int>) throws(SystemError) {
-        let mask = bitmap(cpus)
-        _ = try mask.withUnsafeBufferPointer { mask throws(SystemError) in
-            try systemCall(
-                "run on CPUs \(cpus.sorted())", Int(SYS_sched_setaffinity), 0, mask.count * UInt.bitWidth / 8,
-                Int(bitPattern: mask.baseAddress))
-        }
+        try LinuxSystem.setAffinity(cpus, of: 0)
     }
 
     /// Every CPU that the thread's cpuset has, of as many as the kernel can be built for.
@@ -69,11 +64,22 @@ extension CallingProcess {
         }
     }
 
-    private static func bitmap(_ numbers: Set<Int>) -> [UInt] {
-        var words = [UInt](repeating: 0, count: (numbers.max() ?? 0) / UInt.bitWidth + 1)
-        for number in numbers { words[number / UInt.bitWidth] |= 1 << (number % UInt.bitWidth) }
-        return words
+}
+
+/// The CPUs that a thread may run on; 0 is the calling one. sched_setaffinity(2).
+public func setAffinity(_ cpus: Set<Int>, of thread: pid_t) throws(SystemError) {
+    let mask = bitmap(cpus)
+    _ = try mask.withUnsafeBufferPointer { mask throws(SystemError) in
+        try systemCall(
+            "run on CPUs \(cpus.sorted())", Int(SYS_sched_setaffinity), Int(thread), mask.count * UInt.bitWidth / 8,
+            Int(bitPattern: mask.baseAddress))
     }
+}
+
+private func bitmap(_ numbers: Set<Int>) -> [UInt] {
+    var words = [UInt](repeating: 0, count: (numbers.max() ?? 0) / UInt.bitWidth + 1)
+    for number in numbers { words[number / UInt.bitWidth] |= 1 << (number % UInt.bitWidth) }
+    return words
 }
 
 /// The numbers of a list such as `0-3,7`, nil if it is none. cpuset(7), "List format".

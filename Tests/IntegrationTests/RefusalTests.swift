@@ -42,26 +42,5 @@ extension Integration {
                 }
             }
         }
-
-        @Test(
-            "a process that exec put in is named, with what to do", .enabled(if: Runtime.canCheckpoint),
-            .timeLimit(.minutes(1)))
-        func stranger() throws {
-            try TestBed.use { bed in
-                let container = try bed.container(.busybox, arguments: ["sleep", "1000"])
-                try container.run()
-                let pidFile = container.bundle.folder + "/exec.pid"
-                try bed.runtime.run("exec", "-d", "--pid-file", pidFile, container.id, "sleep", "1000").succeeded()
-                let pid = Files.text(of: pidFile) ?? ""
-                let outcome = try container.checkpointCommand(to: "image").run()
-                #expect(outcome.status == 1 && outcome.isOneComplaint, "\(outcome)")
-                for part in ["process \(pid) (sleep)", "(exec)", "wait until it has ended"] {
-                    #expect(outcome.errors.contains(part), "\(outcome)")
-                }
-                try check(kill(pid_t(pid) ?? 0, SIGKILL), "kill \(pid)")
-                #expect(until(seconds: 10) { !LeakCheck.lives(pid_t(pid) ?? 0) })
-                try container.checkpoint(to: "image")
-            }
-        }
     }
 }

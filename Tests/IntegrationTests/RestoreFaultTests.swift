@@ -30,11 +30,15 @@ extension Integration {
             return container
         }
 
-        private func expectRefusal(_ container: Container, in bed: TestBed, from image: String, _ what: String) throws {
+        /// - Parameter says: what the complaint contains.
+        private func expectRefusal(
+            _ container: Container, in bed: TestBed, from image: String, _ what: String, says: String = ""
+        ) throws {
             var command = container.restoreCommand(from: image)
             command.output = nil
             let outcome = try command.run()
             #expect(outcome.status == 1 && outcome.isOneComplaint, "\(what): \(outcome)")
+            #expect(says.isEmpty || outcome.errors.contains(says), "\(what): \(outcome)")
             if outcome.status == 0 {
                 try bed.runtime.run("delete", "--force", container.id).succeeded()
             }
@@ -127,6 +131,39 @@ extension Integration {
                 try Files.write(config, to: container.bundle.configPath)
                 try container.restore(from: "image")
                 try container.expectPass("with room for all")
+            }
+        }
+
+        @Test("the memory limit is too low for what the container held", .timeLimit(.minutes(1)))
+        func lowMemoryLimit() throws {
+            try TestBed.use { bed in
+                let container = try checkpointed("memory", in: bed)
+                try container.bundle.edit { $0["linux"]["resources"]["memory"]["limit"] = 1_500_000 }
+                try expectRefusal(container, in: bed, from: "image", "memory", says: "its memory limit is too low")
+            }
+        }
+
+        @Test("a process id is taken in the pid namespace that it joins", .timeLimit(.minutes(1)))
+        func takenID() throws {
+            try TestBed.use { bed in
+                let host = try bed.container(.busybox, arguments: ["sleep", "1000"])
+                try host.run()
+                let container = try bed.container(workload: "counter")
+                let joined: JSONValue = ["type": "pid", "path": .string("/proc/\(try host.pid())/ns/pid")]
+                try container.bundle.edit { config in
+                    let others = config["linux"]["namespaces"].elements.filter { $0["type"] != "pid" }
+                    config["linux"]["namespaces"] = .array(others + [joined])
+                }
+                try container.run()
+                try container.waitUntilReady()
+                try container.checkpoint(to: "image", leaveRunning: true)
+                let copy = bed.add(container.bundle, id: container.id + "-copy")
+                var command = copy.restoreCommand(from: "image")
+                command.output = nil
+                let outcome = try command.run()
+                #expect(outcome.status == 1 && outcome.isOneComplaint, "\(outcome)")
+                #expect(outcome.errors.contains("with process id"), "\(outcome)")
+                try container.expectPass("after the refused restore")
             }
         }
 

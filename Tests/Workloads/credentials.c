@@ -30,6 +30,16 @@ static void keep_capabilities(unsigned permitted, unsigned effective, unsigned i
     must(syscall(SYS_capset, &header, sets));
 }
 
+/// Inheritable and out of the bounding set afterwards.
+static void inherit_and_drop(int capability) {
+    struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+    struct __user_cap_data_struct sets[2];
+    must(syscall(SYS_capget, &header, sets));
+    sets[0].inheritable |= 1 << capability;
+    must(syscall(SYS_capset, &header, sets));
+    must(prctl(PR_CAPBSET_DROP, capability, 0, 0, 0));
+}
+
 static void lower(int resource, rlim_t soft, rlim_t hard) {
     struct rlimit limit = {soft, hard};
     must(setrlimit(resource, &limit));
@@ -79,13 +89,13 @@ int main(void) {
     if (!within(5, atomic_load(&go))) give_up("a thread that starts", __LINE__);
     must(setpriority(PRIO_PROCESS, 0, 5));
     must(sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){0}));
-    must(prctl(PR_CAPBSET_DROP, CAP_AUDIT_WRITE, 0, 0, 0));
+    inherit_and_drop(CAP_AUDIT_WRITE);
     must(prctl(PR_SET_SECUREBITS, 1 << 4 | 1 << 5));   // KEEP_CAPS and its lock
     gid_t groups[] = {4, 24, 70000};
     must(setgroups(3, groups));
     must(setresgid(1001, 1002, 1003));
     must(setresuid(1000, 1000, 1000));
-    keep_capabilities(1 << CAP_KILL | 1 << CAP_NET_BIND_SERVICE, 1 << CAP_KILL, 0);
+    keep_capabilities(1 << CAP_KILL | 1 << CAP_NET_BIND_SERVICE, 1 << CAP_KILL, 1 << CAP_AUDIT_WRITE);
     umask(027);
     prctl(PR_SET_NAME, "first thread");
     lower(RLIMIT_NOFILE, 512, 1000);

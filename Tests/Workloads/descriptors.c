@@ -101,6 +101,7 @@ int main(void) {
     write_only = must(open("/state/log", O_WRONLY | O_SYNC));
     only_path = must(open("/state/file", O_PATH));
     lseek(read_only, 1L << 40, SEEK_SET);   // far behind the end
+    must(open("/state/named so (deleted)", O_RDWR | O_CREAT, 0644));   // a name like any other; the facts hold it
     directory = must(open("/state/folder", O_RDONLY | O_DIRECTORY));
     null = must(open("/dev/null", O_RDWR));
     zero = must(open("/dev/zero", O_RDONLY));

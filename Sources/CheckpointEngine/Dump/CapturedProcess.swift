@@ -10,6 +10,8 @@ final class CapturedProcess: CustomStringConvertible {
     let name: String
     let status: ProcessStatus
     weak var parent: CapturedProcess?
+    /// Whether `exec` put it in.
+    var isGuest = false
     /// The first is the process's own; empty for a zombie.
     var threads: [TracedThread] = []
     /// Which of them has an id.

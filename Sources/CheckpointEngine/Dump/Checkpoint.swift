@@ -23,6 +23,8 @@ package struct CheckpointRequest {
     package var hasTerminal: Bool
     /// The names that the configuration gives to a UTS namespace of the container's own; nil if it has none.
     package var hostNames: HostNames?
+    /// The CPUs of the container's cpuset, in the format of cpuset(7).
+    package var usableCPUs: String?
     package var options: DumpOptions
     package var logger: Logger
 
@@ -84,7 +86,7 @@ private func capture(
 ) throws -> CheckpointStatistics {
     var statistics = CheckpointStatistics()
     let start = microseconds()
-    if !request.isPaused { try Stranger.awaitEnd(of: request) }
+    if !request.isPaused { try Guest.awaitEnd(of: request) }
     var flags: [pid_t: [Range<UInt64>: MappingFlags]] = [:]
     for process in try request.members() { flags[process] = try? mappingFlags(of: process) }
 
@@ -100,6 +102,12 @@ private func capture(
     let dump = try Dump(
         first: first, processes: running.processes, request: request, directory: directory.raw)
     defer { dump.pages.close() }
+    dump.guestStreams = try Guest.streams(of: running.processes, into: dump)
+    for guest in running.processes where guest.isGuest {
+        request.logger.warning(
+            "\(guest) was put in by exec: it comes back as a child of the first process, and its streams lead to /dev/null"
+        )
+    }
     try refuseQueues(of: first)
     try MemoryFileSystem.capture(of: first, except: request.hostMounts, into: dump)
     for process in running.processes {

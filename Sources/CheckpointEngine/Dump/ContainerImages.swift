@@ -22,6 +22,7 @@ extension Dump {
             try images.add(.userns, rootIDs.userNsID, entries: [entry])
         }
         try images.add("descriptors.json", Array(descriptorsJSON.utf8))
+        if !tunables.isEmpty { try images.add(Tunables.fileName, Array(tunables.utf8)) }
         try images.add(DumpOptions.fileName, Array(options.text.utf8))
         try images.add(
             .inventory,

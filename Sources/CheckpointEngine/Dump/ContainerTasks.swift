@@ -9,6 +9,9 @@ import Tracee
 /// this freezer holds cannot stop for ptrace), with the interrupt already on its way.
 final class ContainerTasks {
     private(set) var processes: [CapturedProcess] = []
+    /// Those of `exec` that are to be left out of the image. They stand still like the others.
+    private var leftOut: [CapturedProcess] = []
+    private var guests: [pid_t] = []
     private var seized: Set<pid_t> = []
     private let news = StopNews()
 
@@ -16,7 +19,7 @@ final class ContainerTasks {
         refreeze = request.isPaused ? request.refreeze : {}
         do {
             try stop(request)
-            for process in processes where !process.isZombie { try takeOver(process) }
+            for process in processes + leftOut where !process.isZombie { try takeOver(process) }
         } catch {
             release()
             throw error
@@ -26,7 +29,7 @@ final class ContainerTasks {
     /// The last pass has met nothing new and nobody who just died, so what it saw stands still.
     private func stop(_ request: CheckpointRequest) throws {
         var isThawed = false
-        let strangers = Stranger.Patience()
+        let patience = Guest.Patience(milliseconds: 1000)
         let end = Deadline(seconds: 20)
         repeat {
             guard !end.hasPassed else {
@@ -35,7 +38,8 @@ final class ContainerTasks {
                 )
             }
             sawChange = !isThawed
-            try look(request.firstProcess, isThawed: isThawed)
+            processes = try look(request.firstProcess, isThawed: isThawed)
+            try lookAtGuests(request.options.execPolicy, isThawed: isThawed)
             if !isThawed {
                 // All tasks known so far are interrupted.
                 if request.isPaused { try request.thaw() }
@@ -43,10 +47,10 @@ final class ContainerTasks {
                 for task in waiting { try awaitStop(task) }
                 waiting = []
             }
-            // What a stranger leaves behind becomes a child of the first process, and is met in another pass.
-            let inside = Set(processes.map(\.hostPid))
-            if !sawChange, let stranger = try request.members().first(where: { !inside.contains($0) }) {
-                try strangers.wait(for: stranger)
+            // What a guest leaves behind becomes a child of the first process, and is met in another pass.
+            let inside = Set((processes + leftOut).map(\.hostPid))
+            if !sawChange, let guest = try request.members().first(where: { !inside.contains($0) }) {
+                if try Guest.isIn(guest, request.options.execPolicy, patience) { guests.append(guest) }
                 sawChange = true
             }
         } while sawChange
@@ -57,10 +61,20 @@ final class ContainerTasks {
     private var waiting: [pid_t] = []
     private var stops: [pid_t: Stop] = [:]
 
-    /// Goes through the tree, parents first, and seizes what is new in it.
-    private func look(_ first: pid_t, isThawed: Bool) throws {
-        processes = []
-        var next: [(pid: pid_t, parent: CapturedProcess?)] = [(first, nil)]
+    private func lookAtGuests(_ policy: Guest.Policy, isThawed: Bool) throws {
+        leftOut = []
+        for guest in guests {
+            let met = try look(guest, below: processes.first, isThawed: isThawed)
+            if policy == .keep { processes += met } else { leftOut += met }
+        }
+    }
+
+    /// Goes through a tree, parents first, and seizes what is new in it.
+    ///
+    /// - Parameter parent: whose child its root is in the image; nil for the first process.
+    private func look(_ root: pid_t, below parent: CapturedProcess? = nil, isThawed: Bool) throws -> [CapturedProcess] {
+        var processes: [CapturedProcess] = []
+        var next: [(pid: pid_t, parent: CapturedProcess?)] = [(root, parent)]
         while let (pid, parent) = next.popLast() {
             let process: CapturedProcess
             let threads: [pid_t]
@@ -72,6 +86,9 @@ final class ContainerTasks {
                 if parent != nil, error.errno == .noSuchFileOrDirectory || error.errno == .noSuchProcess { continue }
                 throw error
             }
+            process.isGuest = pid == root && parent != nil
+            // One that has ended is its parent's affair, outside.
+            if process.isGuest, process.isZombie, !process.hasLostLeader { continue }
             processes.append(process)
             guard !process.hasLostLeader else {
                 throw CheckpointError(
@@ -80,6 +97,7 @@ final class ContainerTasks {
             for task in threads where !seized.contains(task) { try seize(task, of: process, isThawed: isThawed) }
             next += threads.flatMap { children(of: $0) }.reversed().map { ($0, process) }
         }
+        return processes
     }
 
     private func seize(_ task: pid_t, of process: CapturedProcess, isThawed: Bool) throws {
@@ -191,22 +209,24 @@ final class ContainerTasks {
             process.session = nil
         }
         var left = seized
-        for thread in processes.flatMap(\.threads) {
+        for thread in (processes + leftOut).flatMap(\.threads) {
             try? thread.settle()
             try? thread.detach()
             left.remove(thread.tid)
         }
         for task in left { try? Ptrace(task).detach() }
         processes = []
+        leftOut = []
         seized = []
     }
 
     /// Ends every process of the container, first the first one: in a pid namespace of its own it takes the others along.
     func kill() {
-        for process in processes where !process.isZombie { LinuxSystem.kill(process.hostPid, SIGKILL) }
+        for process in processes + leftOut where !process.isZombie { LinuxSystem.kill(process.hostPid, SIGKILL) }
         // In whatever order they die: the first process of a pid namespace ends only after all the others are buried.
         Ptrace.buryAll()
         processes = []
+        leftOut = []
         seized = []
     }
 }

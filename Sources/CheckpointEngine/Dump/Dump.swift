@@ -6,6 +6,8 @@ import Tracee
 final class Dump {
     let files: OpenFiles
     let externalDescriptors: [String]
+    /// Those of processes that `exec` put in.
+    var guestStreams: Set<String> = []
     let options: DumpOptions
     /// The container's root directory.
     let root: OwnedDescriptor
@@ -35,6 +37,9 @@ final class Dump {
     var seccompSize: UInt64 = 0
     var images: ImageSet
     var pages = PageDump()
+    /// The content of `tunables.stasis`.
+    var tunables = ""
+    let usableCPUs: String?
     /// The process tree, and the first process's kernel objects.
     var tree: [PstreeEntry] = []
     var rootIDs: TaskKobjIdsEntry?
@@ -61,6 +66,7 @@ final class Dump {
         socketQueues = try ImageStream(.socketQueues, in: directory)
         options = request.options
         hasTerminal = request.hasTerminal
+        usableCPUs = request.usableCPUs
         self.first = first
         userNamespace = try UserNamespace(of: first.hostPid)
         self.processes = processes

@@ -16,6 +16,8 @@ package struct DumpOptions: Sendable, Equatable {
     package var linkRemap = false
     /// `soft`, `full`, `strict` or `ignore`. Kept for whoever asks; cgroups come from config.json.
     package var manageCgroupsMode: String?
+    /// What becomes of processes that `exec` put into the container.
+    package var execPolicy = Guest.Policy.keep
     /// Bytes that an unlinked file may have to be carried over.
     package var ghostLimit: UInt64 = 1 << 20
 
@@ -48,6 +50,9 @@ package struct DumpOptions: Sendable, Equatable {
         case "manage-cgroups-mode":
             guard value.isEmpty || Self.cgroupModes.contains(value) else { return false }
             manageCgroupsMode = value.isEmpty ? "soft" : value
+        case "exec-policy":
+            guard let policy = Guest.Policy(rawValue: value) else { return false }
+            execPolicy = policy
         case "ghost-limit":
             guard let limit = Self.bytes(value) else { return false }
             ghostLimit = limit
@@ -68,6 +73,7 @@ package struct DumpOptions: Sendable, Equatable {
     package mutating func formUnion(_ other: DumpOptions) {
         for toggle in Self.toggles where other[keyPath: toggle.field] { self[keyPath: toggle.field] = true }
         manageCgroupsMode = other.manageCgroupsMode ?? manageCgroupsMode
+        if other.execPolicy != .keep { execPolicy = other.execPolicy }
         ghostLimit = max(ghostLimit, other.ghostLimit)
     }
 

@@ -19,6 +19,7 @@ struct ProcessCapture {
                 $0.threads = process.isZombie ? [UInt32(process.pid)] : process.innerThreads.map { UInt32($0) }
             })
         guard !process.isZombie else { return try captureZombie() }
+        try refuseOtherRoot()
         let mappings = try MemoryMapping.capture(process, flags: flags, into: dump)
         let ids = try captureIDs()
         if process === dump.first { dump.rootIDs = ids }
@@ -42,6 +43,7 @@ struct ProcessCapture {
         let attributes = ProcessAttributes.ask(in: &program)
         let actionQuestion = SignalActions.ask(in: &program)
         let intervalQuestion = IntervalTimer.ask(in: &program)
+        let tunablesQuestion = Tunables.ask(in: &program)
         let isFirst = process === dump.first
         let clockQuestion = isFirst ? Clocks.ask(in: &program) : nil
         let interProcess = isFirst ? InterProcess.ask(in: &program) : nil
@@ -53,13 +55,22 @@ struct ProcessCapture {
         ) throws -> (entry: ThreadCoreEntry, tidAddress: UInt64) {
             try ThreadState.capture(question, results, thread, process: process, in: dump.userNamespace)
         }
+        func note(_ question: Tunables.Question, _ results: Program.Results, _ index: Int) throws {
+            let tunables = try Tunables.capture(
+                question, results, thread: process.threads[index].tid, of: process, all: dump.usableCPUs,
+                area: session.area)
+            dump.tunables += tunables.line(of: process.innerThreads[index]) ?? ""
+        }
         var answers = [try state(threadQuestion, results, process.threads[0])]
+        try note(tunablesQuestion, results, 0)
         for (index, thread) in process.threads.enumerated().dropFirst() {
             var short = Program(session.area.lane(index))
             let question = ThreadState.ask(in: &short)
+            let tunables = Tunables.ask(in: &short)
             let told = try session.run(short, inThread: index)
             try told.check()
             answers.append(try state(question, told, thread))
+            try note(tunables, told, index)
         }
         // The threads stand again as they were met. A timer that ran out meanwhile has left its signal pending.
         try session.leave()
@@ -226,7 +237,7 @@ struct ProcessCapture {
         try dump.images.add(.fdinfo, table, entries: entries)
     }
 
-    private func captureDirectories() throws {
+    private func refuseOtherRoot() throws {
         let root = try linkTarget("/proc/\(process.hostPid)/root")
         // Seen from outside, the root of a mount namespace of its own is `/`.
         let rootStatus = try status(at: AT_FDCWD, "/proc/\(process.hostPid)/root")
@@ -235,6 +246,9 @@ struct ProcessCapture {
             throw CheckpointError(
                 "has another root directory than its container (chroot to \(root)); this cannot be checkpointed yet")
         }
+    }
+
+    private func captureDirectories() throws {
         try dump.images.add(
             .fs, process.pid,
             entries: [

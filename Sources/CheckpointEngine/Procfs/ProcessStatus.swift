@@ -38,6 +38,8 @@ struct ProcessStatus {
         let pending = ["SigPnd", "ShdPnd"].contains { (UInt64(fields[$0] ?? "", radix: 16) ?? 0) & kill != 0 }
         return pending || ((try? stat(9)) ?? 0) & 0x4 != 0
     }
+    /// Whether it has not executed a program since it was made (PF_FORKNOEXEC).
+    var isFork: Bool { ((try? stat(9)) ?? 0) & 0x40 != 0 }
     var parent: pid_t { number("PPid", 0) }
     var tracer: pid_t { number("TracerPid", 0) }
     /// The ids in the innermost pid namespace.
@@ -55,6 +57,11 @@ struct ProcessStatus {
     /// How many filters, each of which must allow a call. Linux 5.9.
     var seccompFilters: Int? { fields["Seccomp_filters"].flatMap { Int($0) } }
     func capabilities(_ set: String) -> UInt64 { UInt64(fields["Cap" + set[...]] ?? "", radix: 16) ?? 0 }
+
+    /// In the format of cpuset(7).
+    var allowedCPUs: String? { fields["Cpus_allowed_list"].map(String.init) }
+    /// In KiB.
+    var lockedMemory: Int { Int(number("VmLck", 0)) }
 
     private func list(_ name: Substring) -> [UInt32] {
         (fields[name] ?? "").split(whereSeparator: { $0 == " " || $0 == "\t" }).compactMap { UInt32($0) }

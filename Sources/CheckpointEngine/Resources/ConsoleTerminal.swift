@@ -235,8 +235,7 @@ extension Dump {
             return nil
         }
         let found = try status(of: console.raw)
-        // UNIX98_PTY_SLAVE_MAJOR and the seven after it
-        return found.isCharacterDevice && (136...143).contains(clinux_major(found.st_rdev)) ? found : nil
+        return found.isPseudoterminal ? found : nil
     }
 
     /// The id in the container of a process group, 0 if no process of the container is in it.

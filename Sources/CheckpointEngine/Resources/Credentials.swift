@@ -43,10 +43,17 @@ enum Credentials {
     /// bounding set and securebits while CAP_SETPCAP is there, groups before users, capabilities after users.
     ///
     /// - Parameters:
-    ///   - bounding: the capabilities that the thread has in its bounding set now.
+    ///   - now: what the thread is, still.
     ///   - hasGroups: whether it has its supplementary groups, which some user namespaces do not let change.
-    static func recreate(_ entry: CredsEntry, bounding: UInt64, hasGroups: Bool, in program: inout Program) {
+    static func recreate(_ entry: CredsEntry, now: ProcessStatus, hasGroups: Bool, in program: inout Program) {
         let keep: UInt64 = set(entry.capBnd)
+        let bounding = now.capabilities("Bnd")
+        // What is inheritable and not in the bounding set can become so only before it leaves that.
+        if set(entry.capInh) & ~keep != 0 {
+            setCapabilities(
+                effective: now.capabilities("Eff"), permitted: now.capabilities("Prm"), inheritable: set(entry.capInh),
+                in: &program)
+        }
         for capability in UInt64(0)..<64 where bounding & (1 << capability) != 0 && keep & (1 << capability) == 0 {
             program.call("prctl PR_CAPBSET_DROP \(capability)", Int(SYS_prctl), [24, capability, 0, 0, 0])
         }
@@ -63,17 +70,22 @@ enum Credentials {
             "setresuid", Int(SYS_setresuid), [UInt64(entry.uid), UInt64(entry.euid), UInt64(entry.suid)])
         program.call("setfsuid", Int(SYS_setfsuid), [UInt64(entry.fsuid)], tolerated: nil)
         program.call("prctl PR_SET_SECUREBITS", Int(SYS_prctl), [28, UInt64(entry.secbits), 0, 0, 0])
-        // struct __user_cap_header_struct of version 3, and two blocks of effective, permitted, inheritable.
-        let header = program.place(value: SIMD2<UInt32>(0x2008_0522, 0))
-        func half(_ words: [UInt32], _ index: Int) -> UInt32 { index < words.count ? words[index] : 0 }
-        let data = (0..<2).flatMap { index in
-            [half(entry.capEff, index), half(entry.capPrm, index), half(entry.capInh, index)]
-        }
-        let sets = program.place(data.flatMap { word in withUnsafeBytes(of: word) { Array($0) } })
-        program.call("capset", Int(SYS_capset), [header.raw, sets.raw])
+        setCapabilities(
+            effective: set(entry.capEff), permitted: set(entry.capPrm), inheritable: set(entry.capInh), in: &program)
         for capability in UInt64(0)..<64 where set(entry.capAmb) & (1 << capability) != 0 {
             program.call("prctl PR_CAP_AMBIENT_RAISE \(capability)", Int(SYS_prctl), [47, 2, capability, 0, 0])
         }
+    }
+
+    private static func setCapabilities(
+        effective: UInt64, permitted: UInt64, inheritable: UInt64, in program: inout Program
+    ) {
+        // struct __user_cap_header_struct of version 3, and two blocks of effective, permitted, inheritable.
+        let header = program.place(value: SIMD2<UInt32>(0x2008_0522, 0))
+        let sets = [effective, permitted, inheritable]
+        let halves = sets.map { UInt32(truncatingIfNeeded: $0) } + sets.map { UInt32(truncatingIfNeeded: $0 >> 32) }
+        let data = program.place(halves.flatMap { half in withUnsafeBytes(of: half) { Array($0) } })
+        program.call("capset", Int(SYS_capset), [header.raw, data.raw])
     }
 
     static func recreateNoNewPrivileges(_ entry: CredsEntry, in program: inout Program) {

@@ -23,19 +23,25 @@ enum RegularFile: FileKind {
         path: String, status: stat, flags: UInt32, position: UInt64, mount: Int, id: UInt32, isMapped: Bool = false,
         in dump: Dump
     ) throws -> FileEntry {
-        if status.st_nlink == 0 || path.hasSuffix(" (deleted)") {
-            throw CheckpointError("\(path): an open file that was unlinked cannot be checkpointed yet")
-        }
+        let unlinked = CheckpointError("\(path): an open file that was unlinked cannot be checkpointed yet")
+        guard status.st_nlink > 0 else { throw unlinked }
         guard status.isRegular || status.isDirectory || isMemoryDevice(status) else {
             throw CheckpointError(
                 "\(path): this kind of file (mode \(String(status.st_mode, radix: 8))) cannot be checkpointed yet")
         }
         let found: OwnedDescriptor
+        // A name may end like that by itself.
+        let mayBeUnlinked = path.hasSuffix(" (deleted)")
         do { found = try openAt(dump.root.raw, path, CLINUX_O_PATH, resolve: .inRoot) } catch {
-            throw CheckpointError("\(path): the path does not lead to the open file any more: \(error.errno)")
+            if mayBeUnlinked { throw unlinked }
+            throw CheckpointError(
+                path.contains("\u{FFFD}")
+                    ? "\(path): its name is not UTF-8; such a file cannot be checkpointed yet"
+                    : "\(path): the path does not lead to the open file any more: \(error.errno)")
         }
         let there = try LinuxSystem.status(of: found.raw)
         guard there.st_dev == status.st_dev, there.st_ino == status.st_ino else {
+            if mayBeUnlinked { throw unlinked }
             throw CheckpointError("\(path): the path leads to another file by now (replaced or mounted over)")
         }
         let buildID = isMapped ? try BuildID.words(of: path, in: dump.root.raw) : []

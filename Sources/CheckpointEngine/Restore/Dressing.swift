@@ -10,7 +10,9 @@ struct Dressing {
     let policy: RestorePolicy
     let area: InjectedArea
 
-    func run() throws {
+    /// - Returns: what could not be done, because this machine is another.
+    func run() throws -> [String] {
+        var remarks: [String] = []
         let common = try commonFilters()
         var runner = ProgramRunner(plan.stubs[0], area)
         try runner.add {
@@ -22,8 +24,14 @@ struct Dressing {
         try cloneThreads()
         // Threads before their leader: what belongs to the process as a whole is set last, by the leader.
         for index in plan.threads.indices.reversed() {
-            try about("thread \(plan.threads[index])") { try dress(index, inherited: common.count) }
+            try about("thread \(plan.threads[index])") {
+                try dress(index, inherited: common.count)
+                let tunables = images.tunables[plan.threads[index]] ?? Tunables()
+                let remark = try tunables.apply(to: plan.stubs[index].tid, of: plan.stubs[0].tid)
+                if let remark { remarks.append("thread \(plan.threads[index]): \(remark)") }
+            }
         }
+        return remarks
     }
 
     private func cloneThreads() throws {
@@ -59,6 +67,7 @@ struct Dressing {
         let state = core.threadCore
         var runner = ProgramRunner(plan.stubs[index], area)
         try runner.add { try ThreadState.recreate(named(state), tidAddress: core.threadInfo.clearTidAddr_p, in: &$0) }
+        try runner.add { (images.tunables[plan.threads[index]] ?? Tunables()).recreate(in: &$0) }
         try ThreadState.recreateScheduling(state, of: plan.stubs[index].tid)
         if index == 0 {
             try runner.add {
@@ -79,11 +88,10 @@ struct Dressing {
         let profile = try AppArmorProfile.entered(by: credentials, images, policy)
         let task = "/proc/\(plan.stubs[0].tid)/task/\(plan.stubs[index].tid)"
         let status = try ProcessStatus(plan.stubs[index].tid, path: task)
-        let bounding = status.capabilities("Bnd")
         let groups = try credentials.groups.map { try images.userNamespace.outside(group: $0) }
         let hasGroups = groups == status.supplementaryGroups
         try runner.add {
-            Credentials.recreate(credentials, bounding: bounding, hasGroups: hasGroups, in: &$0)
+            Credentials.recreate(credentials, now: status, hasGroups: hasGroups, in: &$0)
             if let profile {
                 AppArmorProfile.recreate(profile, from: policy.profile, descriptor: plan.freeDescriptor, in: &$0)
             }

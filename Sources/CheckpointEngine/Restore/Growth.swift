@@ -139,12 +139,20 @@ struct Growth {
             for pid in pids[batch..<min(batch + 1000, pids.count)] {
                 TaskCreation.clone(pid, asThread: false, in: &program)
             }
-            born += try stub.run(program, agent: area.base).born
+            do { born += try stub.run(program, agent: area.base).born } catch {
+                throw Self.explained(error)
+            }
         }
         guard born.count == pids.count else {
             throw CheckpointError("\(born.count) of \(pids.count) children were born")
         }
         return born
+    }
+
+    private static func explained(_ error: TraceeError) -> any Error {
+        guard case .refused(_, let call, let errno) = error, errno == .fileExists else { return error }
+        let what = "a process or thread with this id is in the container's pid namespace already"
+        return CheckpointError("\(call): \(what); end it, or let config.json make a pid namespace")
     }
 
     private func run(_ stub: Stub, _ body: (inout Program) throws -> Void) throws {

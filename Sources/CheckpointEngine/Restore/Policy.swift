@@ -14,6 +14,8 @@ package struct RestorePolicy: Sendable {
     package var limits: ProcessLimits
     /// Where config.json mounts a tmpfs of the container's own, which an image may fill.
     package var memoryMounts: Set<String>
+    /// Whether config.json gives an I/O priority of the real-time class.
+    package var givesRealTimeIO = false
     /// Whether config.json makes a UTS namespace, whose names an image may set.
     package var makesHostName = false
     /// Whether the container has a terminal.
@@ -47,6 +49,7 @@ package struct RestorePolicy: Sendable {
     /// Fails if a thread is to have more than the configuration gives.
     func check(_ plan: ProcessPlan, _ images: RestoreImages) throws {
         try checkLimits(of: plan)
+        for thread in plan.threads { try about("\(plan)") { try images.tunables[thread]?.check(self) } }
         for core in plan.cores where core.hasThreadCore {
             let credentials = core.threadCore.creds
             _ = try about("\(plan)") { try AppArmorProfile.entered(by: credentials, images, self) }

@@ -113,7 +113,8 @@ package struct Restore {
         for plan in living {
             try about("\(plan)") {
                 try adjustMemoryPressure(plan)
-                try Dressing(plan: plan, images: images, policy: policy, area: area).run()
+                let remarks = try Dressing(plan: plan, images: images, policy: policy, area: area).run()
+                for remark in remarks { logger.warning("\(plan): \(remark)") }
             }
         }
         for plan in living { try about("\(plan)") { try confinement.verify(plan) } }

@@ -97,6 +97,7 @@ private func request(
         leaveRunning: options.leaveRunning, externalDescriptors: container.state.externalDescriptors,
         hostMounts: Set(hostMounts.map(\.destination)), hasTerminal: spec.process?.terminal == true,
         options: options.carried, logger: logger)
+    request.usableCPUs = cgroups.usableCPUs()
     if makesHostName(spec) {
         // What it does not name is inherited from here.
         let here = try launching { () throws(SystemError) in try HostNames.current() }

@@ -1,3 +1,4 @@
+import Cgroups
 import CheckpointEngine
 import CheckpointImages
 import LinuxSystem
@@ -68,9 +69,19 @@ private func restore(
         work.unlessItFails { () throws(RuntimeError) in try work.save(.statsRestore, statistics.entry) }
     } catch {
         plan.abandon(staged.pid)
+        if OutOfMemoryWatch.kills(in: staged.state.cgroups) > 0 {
+            throw staged.abandon(because: RuntimeError(tooLittleMemory(id, error.message)))
+        }
         throw staged.abandon(because: error)
     }
     return staged.settle()
+}
+
+private func tooLittleMemory(_ id: String, _ what: String) -> String {
+    """
+    restore of container \(id) failed: its memory limit is too low for what it held (\(what)); \
+    raise linux.resources.memory in config.json
+    """
 }
 
 extension RestoreStatistics {
@@ -112,6 +123,7 @@ func policy(_ spec: Spec, limits inherited: ProcessLimits) throws -> RestorePoli
         memoryMounts: Set(spec.mounts.filter { $0.type == "tmpfs" && !$0.isBind }.map(\.destination)),
         hasTerminal: process?.terminal == true, userNamespace: userNamespace(spec.linux))
     policy.makesHostName = makesHostName(spec)
+    policy.givesRealTimeIO = process?.ioPriority?.class.number == 1
     policy.profile = process?.apparmorProfile.flatMap { $0.isEmpty ? nil : $0 }
     return policy
 }

@@ -92,7 +92,7 @@ package struct CommandSyntax: Sendable {
         CommandFlag("link-remap", .toggle), CommandFlag("ext-unix-sk", .toggle), CommandFlag("shell-job", .toggle),
         CommandFlag("lazy-pages", .toggle), CommandFlag("status-fd", .number), CommandFlag("page-server", .value),
         CommandFlag("file-locks", .toggle), CommandFlag("pre-dump", .toggle),
-        CommandFlag("manage-cgroups-mode", .value),
+        CommandFlag("manage-cgroups-mode", .value), CommandFlag("exec-policy", .value),
         CommandFlag("empty-ns", .list), CommandFlag("auto-dedup", .toggle),
     ]
 

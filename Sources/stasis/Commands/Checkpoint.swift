@@ -20,6 +20,7 @@ struct Checkpoint: RuntimeCommand {
     @Option(help: "ADDRESS:PORT of the page server.") var pageServer: String?
     @Flag(help: "Handle file locks.") var fileLocks = false
     @Flag(help: "Dump memory only, leave the container running after this.") var preDump = false
+    @Option(help: "Processes put in by exec: keep (default), end or refuse.") var execPolicy: String?
     @Option(help: "cgroups mode: soft, full, strict or ignore.") var manageCgroupsMode: String?
     @Option(help: "Create a namespace, but don't restore its properties.") var emptyNs: [String] = []
     @Flag(help: "Enable deduplication of memory images.") var autoDedup = false
@@ -48,6 +49,9 @@ struct Checkpoint: RuntimeCommand {
         options.pageServer = pageServer.nonEmpty
         options.carried.manageCgroupsMode = manageCgroupsMode.nonEmpty
         options.emptyNamespaces = emptyNs
+        if let execPolicy = execPolicy.nonEmpty, !options.carried.set("exec-policy", execPolicy) {
+            throw RuntimeError("Invalid exec-policy value: \(execPolicy)")
+        }
         try options.refuseUnknown()
         return options
     }

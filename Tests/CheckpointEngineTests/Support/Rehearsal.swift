@@ -61,7 +61,9 @@ struct Rehearsal {
             Seccomp.recreate(filters, in: &program)
         }
         if !program.fits(calls: 600, bytes: 128 << 10) { program = Program(area.main) }
-        Credentials.recreate(state.creds, bounding: .max, hasGroups: false, in: &program)
+        if let now = try? ProcessStatus(getpid()) {
+            Credentials.recreate(state.creds, now: now, hasGroups: false, in: &program)
+        }
         Credentials.recreateNoNewPrivileges(state.creds, in: &program)
         ThreadState.recreateDeathSignal(state, in: &program)
         ProcessAttributes.recreateDumpable(plan.mm, in: &program)

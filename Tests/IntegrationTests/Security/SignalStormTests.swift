@@ -122,7 +122,7 @@ extension Integration {
                 let container = try container("fork_tree", in: bed)
                 try container.expectPass("before the checkpoint")
                 // The rare miss froze the container for ten seconds.
-                for round in 1...60 {
+                for round in 1...25 {
                     let command = container.checkpointCommand(to: "running\(round)", leaveRunning: true)
                     try command.run(seconds: 8).succeeded()
                     try Command("rm", "-r", container.imageFolder("running\(round)")).run().succeeded()
