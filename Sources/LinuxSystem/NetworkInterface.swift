@@ -23,3 +23,17 @@ public struct NetworkInterface: Sendable {
         }
     }
 }
+
+/// What an interface of the caller's network namespace is called. if_indextoname(3).
+public func interfaceName(_ number: UInt32) throws(SystemError) -> String {
+    var name = [CChar](repeating: 0, count: 16)
+    guard if_indextoname(number, &name) != nil else { throw SystemError(.current, "name of interface \(number)") }
+    return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+}
+
+/// if_nametoindex(3).
+public func interfaceNumber(_ name: String) throws(SystemError) -> UInt32 {
+    let number = if_nametoindex(name)
+    guard number != 0 else { throw SystemError(.current, "number of interface \(name)") }
+    return number
+}

@@ -105,6 +105,88 @@ public func sendMessage(_ socket: CInt, _ bytes: [UInt8], descriptors: [CInt] = 
     }
 }
 
+/// Whom a message is from: struct ucred of SCM_CREDENTIALS. unix(7).
+public struct SenderCredentials: Sendable, Equatable {
+    public var process: pid_t
+    public var user: UInt32
+    public var group: UInt32
+
+    public init(process: pid_t, user: UInt32, group: UInt32) {
+        (self.process, self.user, self.group) = (process, user, group)
+    }
+}
+
+/// Sends `bytes` in somebody's name, or without one, if there is room for them.
+///
+/// - Returns: how many bytes had room.
+public func sendMessage(_ socket: CInt, _ bytes: [UInt8], from sender: SenderCredentials?) throws(SystemError) -> Int {
+    var bytes = bytes
+    var control = [UInt8](repeating: 0, count: clinux_cmsg_space(12))
+    return try system("send message") {
+        withMessage(&bytes, &control, useControl: sender != nil) { message in
+            if let sender, let header = clinux_cmsg_first(message) {
+                header.pointee.cmsg_len = clinux_cmsg_len(12)
+                header.pointee.cmsg_level = SOL_SOCKET
+                header.pointee.cmsg_type = 2
+                let words = [UInt32(bitPattern: sender.process), sender.user, sender.group]
+                let data = UnsafeMutableRawPointer(clinux_cmsg_data(header))
+                words.withUnsafeBytes { UnsafeMutableRawBufferPointer(start: data, count: 12).copyMemory(from: $0) }
+            }
+            return sendmsg(socket, message, CInt(MSG_NOSIGNAL | MSG_DONTWAIT))
+        }
+    }
+}
+
+/// A message that was looked at and left where it is. Its descriptors are closed again.
+public struct PeekedMessage: Sendable {
+    /// How long it is; more than `bytes` where there was no room for it.
+    public var length: Int
+    public var bytes: [UInt8]
+    public var hasDescriptors: Bool
+    /// With SO_PASSCRED every message has one, and the end of all has none.
+    public var sender: SenderCredentials?
+}
+
+/// The next message at SO_PEEK_OFF; `nil` where there is none now. recvmsg(2) with MSG_PEEK.
+public func peekMessage(_ socket: CInt, limit: Int) throws(SystemError) -> PeekedMessage? {
+    var bytes = [UInt8](repeating: 0, count: limit)
+    // 253 descriptors at most, and credentials.
+    var control = [UInt8](repeating: 0, count: clinux_cmsg_space(253 * 4) + clinux_cmsg_space(12))
+    var controlLength = 0
+    let count: Int
+    do throws(SystemError) {
+        count = try system("look into socket") {
+            withMessage(&bytes, &control, useControl: true) { message in
+                // MSG_PEEK | MSG_DONTWAIT | MSG_TRUNC | MSG_CMSG_CLOEXEC
+                let count = recvmsg(socket, message, 0x4000_0062)
+                controlLength = message.pointee.msg_controllen
+                return count
+            }
+        }
+    } catch  where error.errno == .resourceTemporarilyUnavailable { return nil }
+    bytes.removeLast(max(0, limit - count))
+    var message = PeekedMessage(length: count, bytes: bytes, hasDescriptors: false, sender: nil)
+    var rest = control.prefix(controlLength)
+    // struct cmsghdr: length 8, level 4, type 4, data.
+    while let length = rest.integer(UInt64.self, at: 0), let type = rest.integer(CInt.self, at: 12),
+        length >= 16, length <= UInt64(rest.count)
+    {
+        let data = Array(rest.prefix(Int(length)).dropFirst(16))
+        if type == 1 {  // SCM_RIGHTS
+            message.hasDescriptors = true
+            for start in stride(from: 0, to: data.count, by: 4) {
+                if let descriptor = data.integer(CInt.self, at: start) { close(descriptor) }
+            }
+        } else if type == 2, let process = data.integer(pid_t.self, at: 0),
+            let user = data.integer(UInt32.self, at: 4), let group = data.integer(UInt32.self, at: 8)
+        {
+            message.sender = SenderCredentials(process: process, user: user, group: group)
+        }
+        rest = rest.dropFirst((Int(length) + 7) & ~7)
+    }
+    return message
+}
+
 /// One received message; its descriptors are close-on-exec and the caller's to close.
 public struct ReceivedMessage: Sendable {
     public var bytes: [UInt8]

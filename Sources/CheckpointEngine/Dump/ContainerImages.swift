@@ -10,7 +10,7 @@ extension Dump {
 
     /// Adds the images of the container as a whole. The tree was collected while it stood still.
     func finish(running first: CapturedProcess, container: String) throws {
-        for image in [files.image, pipeData, socketQueues] { try images.add(image) }
+        for image in [files.image, pipeData, socketQueues, socketOptions] { try images.add(image) }
         if !terminals.isEmpty { try images.add(.ttyInfo, entries: terminals) }
         if !locks.entries.isEmpty { try images.add(.fileLocks, entries: locks.entries) }
         try images.add(.seccomp, entries: [SeccompEntry.with { $0.seccompFilters = seccompFilters }])

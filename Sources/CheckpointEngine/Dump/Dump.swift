@@ -24,6 +24,11 @@ final class Dump {
     /// How much of it there is, the container decides.
     let pipeData: ImageStream
     let socketQueues: ImageStream
+    let socketOptions: ImageStream
+    /// Of the process that is captured now.
+    var peerQuestions: [PeerCredentials.Question] = []
+    /// What sockets have that nobody has changed, by family, type and protocol.
+    var freshOptions: [SIMD3<CInt>: [SocketOptionTable.Option: [UInt8]]] = [:]
     /// Where the images go.
     let directory: CInt
     var unixPeers: [UInt32: (peer: UInt32, holder: String, number: CInt)] = [:]
@@ -32,6 +37,14 @@ final class Dump {
     /// Names under which the container listens, and those of its accepted sockets.
     var unixListeners: Set<[UInt8]> = []
     var unixAccepted: [UInt32: [UInt8]] = [:]
+    var unixMakers: [UInt32: PeerCredentials] = [:]
+    /// What messages of each socket take that nobody has received yet, and those that were found in each queue.
+    var unixSent: [UInt32: UInt32] = [:]
+    var unixQueued: [UInt32: UInt32] = [:]
+    /// What a message of this type and length takes.
+    var messageSizes: [SIMD2<CInt>: UInt32] = [:]
+    /// Datagram sockets with a name that are connected to nobody.
+    var unixLetterboxes: Set<UInt32> = []
     var seccompFilters: [SeccompFilter] = []
     var seccompNumbers: [SeccompFilter: UInt32] = [:]
     var seccompSize: UInt64 = 0
@@ -47,12 +60,16 @@ final class Dump {
     var seen: [CInt: UInt32] = [:]
     private var listener: AgentListener?
     private var unixDiagnosis: [UInt32: UnixDiagnosis]?
+    private var knownSignedListeners: Set<UInt32>?
     private var objectIDs: [CInt: (known: KernelOrder<(task: pid_t, id: UInt32)>, count: UInt32)] = [:]
     /// The groups of the processes by their ids outside.
     private(set) lazy var innerGroups = Dictionary(
         processes.compactMap { process in
             (try? process.status.stat(5)).map { ($0, process.status.innerGroup) }
         }, uniquingKeysWith: { first, _ in first })
+    /// What the container calls its processes, by their ids outside.
+    private(set) lazy var innerPids = Dictionary(
+        processes.map { ($0.hostPid, $0.pid) }, uniquingKeysWith: { first, _ in first })
     private var namespaceIDs: [String: UInt32] = [:]
 
     /// - Parameter directory: where the images go.
@@ -64,6 +81,7 @@ final class Dump {
         files = OpenFiles(try ImageStream(.files, in: directory))
         pipeData = try ImageStream(.pipesData, in: directory)
         socketQueues = try ImageStream(.socketQueues, in: directory)
+        socketOptions = try ImageStream(raw: SocketOptionEntry.fileName, in: directory)
         options = request.options
         hasTerminal = request.hasTerminal
         usableCPUs = request.usableCPUs
@@ -83,6 +101,14 @@ final class Dump {
         if let unixDiagnosis { return unixDiagnosis }
         let told = try inNamespace(.network, of: first.hostPid) { try UnixDiagnosis.all() }
         unixDiagnosis = told
+        return told
+    }
+
+    /// Listening TCP sockets with keys for signatures; asked for once.
+    func signedListeners() throws -> Set<UInt32> {
+        if let knownSignedListeners { return knownSignedListeners }
+        let told = try inNamespace(.network, of: first.hostPid) { try InternetDiagnosis.signedListeners() }
+        knownSignedListeners = told
         return told
     }
 

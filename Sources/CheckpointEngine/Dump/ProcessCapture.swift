@@ -50,6 +50,7 @@ struct ProcessCapture {
         let results = try session.run(program)
         try results.check()
         let timers = try PosixTimer.capture(process, session)
+        try PeerCredentials.ask(session, into: dump)
         func state(
             _ question: ThreadState.Question, _ results: Program.Results, _ thread: TracedThread
         ) throws -> (entry: ThreadCoreEntry, tidAddress: UInt64) {
@@ -98,6 +99,7 @@ struct ProcessCapture {
         task.signalsS = PendingSignals.entry(waiting)
         task.sigactions = try SignalActions.entries(actionQuestion, results)
         if let stopSignal { task.stopSigno = UInt32(stopSignal) }
+        if let user = LoginUser.capture(process.hostPid) { task.loginuid = user }
         for (index, thread) in process.threads.enumerated() {
             let (entry, tidAddress) = answers[index]
             var core = try coreEntry(thread, entry, tidAddress: tidAddress, signals: own[index], shared: task)

@@ -7,6 +7,7 @@ enum EventPoll: FileKind {
     static func capture(_ file: borrowing OpenFile, id: UInt32, into dump: Dump) throws -> FileEntry? {
         guard file.link == "anon_inode:[eventpoll]" else { return nil }
         var targets: [EventpollTfdEntry] = []
+        var before: [UInt32: UInt32] = [:]
         for line in file.info.lines where line.key == "tfd" {
             // `tfd: 5 events: 1d data: ffffffff  pos:0 ino:61af sdev:7`
             let words = line.value.split(whereSeparator: { $0 == " " || $0 == ":" })
@@ -15,7 +16,8 @@ enum EventPoll: FileKind {
             }
             guard let number = words.first.flatMap({ UInt32($0) }), let events = hex("events"), let data = hex("data")
             else { throw CheckpointError("the kernel describes a registration as `\(line.value)`") }
-            try checkTarget(file, number)
+            try checkTarget(file, number, index: before[number, default: 0])
+            before[number, default: 0] += 1
             targets.append(
                 .with {
                     $0.id = id
@@ -40,8 +42,11 @@ enum EventPoll: FileKind {
     }
 
     /// A registration outlives the descriptor that it was made by; then it cannot be made again by that number.
-    private static func checkTarget(_ file: borrowing OpenFile, _ number: UInt32) throws {
-        var slot = (UInt32(file.number), number, UInt32(0))
+    ///
+    /// - Parameter index: how many registrations by this number the kernel lists before.
+    private static func checkTarget(_ file: borrowing OpenFile, _ number: UInt32, index: UInt32) throws {
+        // struct kcmp_epoll_slot: the epoll descriptor, the number, and which of the registrations by it.
+        var slot = (UInt32(file.number), number, index)
         let same = withUnsafePointer(to: &slot) {
             clinux_syscall(
                 Int(SYS_kcmp), Int(file.process.hostPid), Int(file.process.hostPid), 7, Int(number),
@@ -49,8 +54,8 @@ enum EventPoll: FileKind {
         }
         guard same == 0 else {
             throw CheckpointError(
-                "epoll: a registration was made by descriptor \(number), which is not open or another file by now; "
-                    + "this cannot be checkpointed yet")
+                "epoll: a registration was made by descriptor \(number) for a file that is open elsewhere, but has this "
+                    + "number no more; this cannot be checkpointed yet (EPOLL_CTL_DEL before a close removes it)")
         }
     }
 

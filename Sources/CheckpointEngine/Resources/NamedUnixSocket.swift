@@ -5,29 +5,44 @@ import LinuxSystem
 /// a file of the container or, with a first byte of 0, abstract. unix(7).
 enum NamedUnixSocket: FileKind {
     private static let listening: UInt32 = 10
+    private static let datagrams: CInt = 2
 
     static func capture(_ file: borrowing OpenFile, id: UInt32, into dump: Dump) throws -> FileEntry? {
         guard file.status.isSocket else { return nil }
         let socket = file.descriptor.raw
         guard try SocketOptions.number(socket, SOL_SOCKET, SO_DOMAIN) == AF_UNIX else { return nil }
         let inode = UInt32(truncatingIfNeeded: file.status.st_ino)
-        guard let told = try dump.unixSockets()[inode], !told.name.isEmpty, told.state != 1 else { return nil }
+        let type = try SocketOptions.number(socket, SOL_SOCKET, SO_TYPE)
+        guard let told = try dump.unixSockets()[inode], !told.name.isEmpty else { return nil }
+        // Who connects to a datagram socket puts it into that state, too, for ever.
+        let isLetterbox = type == datagrams && told.peer == 0
+        guard told.state != 1 || isLetterbox else { return nil }
         try SignalOwner.refuseSignals(file)
         let name = told.printableName
         guard told.peer == 0 else {
             throw CheckpointError(
                 "\(file.link): a unix socket bound to \(name) that is connected cannot be checkpointed yet")
         }
-        guard told.waiting == 0 else {
+        // sock_diag tells how long the first message is, and that may be empty.
+        var news = pollfd(fd: socket, events: Int16(POLLIN), revents: 0)
+        try system("poll unix socket") { poll(&news, 1, 0) }
+        let hasMessages = told.shutdown & 1 == 0 && news.revents & Int16(POLLIN) != 0
+        guard told.waiting == 0, !hasMessages else {
             let what = UInt32(told.state) == listening ? "connections wait" : "messages wait"
             throw CheckpointError("\(file.link): \(what) in the unix socket \(name); they cannot be checkpointed yet")
         }
         let permissions = try told.name.first == 0 ? nil : permissions(of: told, file, dump)
         var options = try SocketOptions.capture(socket)
         options.soPasscred = try SocketOptions.number(socket, SOL_SOCKET, SO_PASSCRED) != 0
-        let type = try SocketOptions.number(socket, SOL_SOCKET, SO_TYPE)
+        try SocketOptionTable.capture(file, id: id, into: dump)
         dump.unixPeers[inode] = (0, file.process.description, file.number)
-        if UInt32(told.state) == listening { dump.unixListeners.insert(told.name) }
+        if isLetterbox { dump.unixLetterboxes.insert(inode) }
+        if UInt32(told.state) == listening {
+            dump.unixListeners.insert(told.name)
+            if let peer = try PeerCredentials.capture(file, in: dump.userNamespace) {
+                dump.peerQuestions.append(.init(file: id, number: file.number, peer: peer))
+            }
+        }
         return FileEntry.with {
             $0.type = .unixsk
             $0.id = id
@@ -35,7 +50,7 @@ enum NamedUnixSocket: FileKind {
                 $0.id = id
                 $0.ino = inode
                 $0.type = UInt32(type)
-                $0.state = UInt32(told.state)
+                $0.state = isLetterbox ? 7 : UInt32(told.state)
                 $0.flags = file.info.flags
                 $0.uflags = 0
                 $0.backlog = told.backlog
@@ -80,9 +95,10 @@ enum NamedUnixSocket: FileKind {
         let made = try name.first == 0 ? makeAbstract(name, wanted, workshop) : make(name, wanted, workshop)
         let raw = made.raw
         if wanted.state == listening {
-            try system("listen") { listen(raw, CInt(clamping: wanted.backlog)) }
+            let peer = try workshop.peer(of: wanted.id)
+            try UnixPeer(peer, in: workshop).listen(raw, backlog: wanted.backlog)
         }
-        try UnixSocketPair.finish(raw, wanted)
+        try UnixSocketPair.finish(raw, wanted, workshop)
         return made
     }
 
@@ -203,22 +219,33 @@ enum NamedUnixSocket: FileKind {
         return found.isSocket && found.st_dev == bound.st_dev && found.st_ino == bound.st_ino
     }
 
+    static func isLetterbox(_ entry: UnixSkEntry) -> Bool {
+        entry.type == UInt32(datagrams) && !entry.name.isEmpty && entry.state != 1
+    }
+
+    /// A socket without a name that is connected to a datagram socket with one.
+    static func send(to other: UnixSkEntry, in workshop: Workshop) throws -> CInt {
+        _ = try workshop.descriptor(for: other.id)
+        return try UnixPeer(nil, in: workshop).connect(datagrams, to: try address(Array(other.name)))
+    }
+
     /// Both ends of a connection that was made to a listening socket of this name.
+    ///
+    /// - Parameters:
+    ///   - client: who connected.
+    ///   - listener: who listened then; `nil` for who listens now.
     static func connect(
-        to name: [UInt8], type: CInt, in workshop: Workshop
+        to name: [UInt8], type: CInt, by client: PeerCredentials?, listener: PeerCredentials?, in workshop: Workshop
     ) throws -> (server: CInt, client: CInt) {
-        guard let listener = workshop.unixListener(name: name) else {
+        guard let id = workshop.unixListener(name: name), let entry = workshop.entry(id)?.usk else {
             throw CheckpointError("nobody listens under the name of a connected unix socket any more")
         }
-        let listening = try workshop.descriptor(for: listener)
-        let client = try workshop.inNetworkNamespace {
-            OwnedDescriptor(
-                CInt(try systemCall("socket", Int(SYS_socket), Int(AF_UNIX), Int(type | O_CLOEXEC | O_NONBLOCK), 0)))
-        }
-        let raw = client.raw
-        let address = try address(name)
-        try workshop.inRoot { try call("connect", Int(SYS_connect), raw, address) }
-        try system("flags of unix socket") { clinux_fcntl(raw, F_SETFL, 0) }
+        let listening = try workshop.descriptor(for: id)
+        let now = try workshop.peer(of: id)
+        let isAnother = listener != nil && listener != now
+        if isAnother { try UnixPeer(listener, in: workshop).listen(listening, backlog: entry.backlog) }
+        let raw = try UnixPeer(client, in: workshop).connect(type, to: try address(name))
+        if isAnother { try UnixPeer(now, in: workshop).listen(listening, backlog: entry.backlog) }
         // A connection is there at once, unless the name leads to somebody else.
         var waiting = pollfd(fd: listening, events: Int16(POLLIN), revents: 0)
         guard try system("poll unix socket", { poll(&waiting, 1, 0) }) == 1 else {
@@ -226,7 +253,7 @@ enum NamedUnixSocket: FileKind {
         }
         let server = OwnedDescriptor(
             try system("accept") { CInt(clinux_syscall(Int(SYS_accept4), Int(listening), 0, 0, Int(O_CLOEXEC), 0, 0)) })
-        return (workshop.keep(server), workshop.keep(client))
+        return (workshop.keep(server), raw)
     }
 
     /// struct sockaddr_un.
@@ -239,7 +266,7 @@ enum NamedUnixSocket: FileKind {
         return [UInt8(AF_UNIX), 0] + path
     }
 
-    private static func call(_ what: String, _ number: Int, _ socket: CInt, _ address: [UInt8]) throws {
+    static func call(_ what: String, _ number: Int, _ socket: CInt, _ address: [UInt8]) throws {
         _ = try system(what) {
             address.withUnsafeBytes {
                 clinux_syscall(number, Int(socket), Int(bitPattern: $0.baseAddress), $0.count, 0, 0, 0)

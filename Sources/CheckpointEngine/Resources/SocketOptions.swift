@@ -17,6 +17,37 @@ enum SocketOptions {
         }
     }
 
+    /// A value as the kernel writes it, at most `limit` bytes.
+    static func bytes(_ socket: CInt, _ level: CInt, _ option: CInt, limit: Int) throws -> [UInt8] {
+        var value = [UInt8](repeating: 0, count: limit)
+        var length = socklen_t(limit)
+        try system("socket option \(level)/\(option)") {
+            value.withUnsafeMutableBytes { getsockopt(socket, level, option, $0.baseAddress, &length) }
+        }
+        return Array(value.prefix(Int(length)))
+    }
+
+    /// struct sockaddr of who is, or was, at the other end; `nil` of a socket that was never connected. getpeername(2).
+    static func peerAddress(_ socket: CInt) -> [UInt8]? {
+        var address = [UInt8](repeating: 0, count: 128)
+        var length = socklen_t(address.count)
+        let result = address.withUnsafeMutableBytes { raw in
+            withUnsafeMutablePointer(to: &length) {
+                clinux_syscall(
+                    Int(SYS_getpeername), Int(socket), Int(bitPattern: raw.baseAddress), Int(bitPattern: $0), 0, 0, 0)
+            }
+        }
+        return result == 0 ? Array(address.prefix(Int(length))) : nil
+    }
+
+    static func set(_ socket: CInt, _ entry: SocketOptionEntry) throws {
+        try system("set socket option \(entry.level)/\(entry.name)") {
+            entry.value.withUnsafeBytes {
+                setsockopt(socket, entry.level, entry.name, $0.baseAddress, socklen_t($0.count))
+            }
+        }
+    }
+
     private static func time(_ socket: CInt, _ option: CInt) throws -> timeval {
         var value = timeval()
         var length = socklen_t(MemoryLayout<timeval>.size)
@@ -45,9 +76,10 @@ enum SocketOptions {
         options.soPriority = UInt32(bitPattern: try number(socket, SOL_SOCKET, SO_PRIORITY))
         options.soMark = UInt32(bitPattern: try number(socket, SOL_SOCKET, SO_MARK))
         options.soRcvlowat = UInt32(bitPattern: try number(socket, SOL_SOCKET, SO_RCVLOWAT))
-        // SO_GET_FILTER tells how long an attached filter is.
+        // SO_GET_FILTER tells how long an attached filter is; of one that is no classic BPF, EACCES.
         var length: socklen_t = 0
-        if getsockopt(socket, SOL_SOCKET, 26, nil, &length) == 0, length > 0 {
+        let error = getsockopt(socket, SOL_SOCKET, 26, nil, &length) == 0 ? 0 : Errno.current.rawValue
+        if error == EACCES || error == 0 && length > 0 {
             throw CheckpointError("a socket with a filter attached (SO_ATTACH_FILTER) cannot be checkpointed yet")
         }
         let linger = try pair(socket, SO_LINGER)
@@ -93,6 +125,7 @@ enum SocketOptions {
             (SO_KEEPALIVE, options.soKeepalive, fresh.soKeepalive),
             (SO_BROADCAST, options.soBroadcast, fresh.soBroadcast),
             (SO_DONTROUTE, options.soDontroute, fresh.soDontroute),
+            (SO_NO_CHECK, options.soNoCheck, fresh.soNoCheck),
             (SO_OOBINLINE, options.soOobinline != 0, fresh.soOobinline != 0),
             (SO_PASSCRED, options.soPasscred, false),
         ]

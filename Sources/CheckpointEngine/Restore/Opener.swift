@@ -17,6 +17,14 @@ struct Identity: Hashable {
         capabilities = Credentials.set(credentials.capEff)
     }
 
+    /// Whom a unix socket's peer is to see. What else it takes to reach that is not asked.
+    init(_ peer: PeerCredentials) {
+        users = Array(repeating: peer.user, count: 4)
+        groups = Array(repeating: peer.group, count: 4)
+        supplementary = peer.groups
+        capabilities = .max
+    }
+
     /// The most that config.json lets a process be at its start.
     init(_ policy: RestorePolicy) {
         users = Array(repeating: policy.user, count: 4)
@@ -72,14 +80,17 @@ struct Opener {
     /// Runs calls with somebody's rights, in a task whose descriptors they number from 0. The first that fails is the
     /// error; those after it run all the same.
     ///
-    /// - Parameter kept: how many descriptors of earlier runs stay.
-    func run(as identity: Identity, keeping kept: UInt64 = 0, _ body: (inout Program) -> Void) throws {
+    /// - Parameter kept: how many descriptors of earlier runs stay; `nil` for all that the task has.
+    @discardableResult
+    func run(
+        as identity: Identity, keeping kept: UInt64? = 0, _ body: (inout Program) -> Void
+    ) throws -> Program.Results {
         var program = Program(area.main)
-        Self.closeAll(from: kept, in: &program)
+        if let kept { Self.closeAll(from: kept, in: &program) }
         assume(identity, in: &program)
         body(&program)
         resume(in: &program)
-        do throws(TraceeError) { try plan.stubs[0].run(program, agent: area.base) } catch {
+        do throws(TraceeError) { return try plan.stubs[0].run(program, agent: area.base).results } catch {
             guard case .refused(_, let call, let errno) = error else { throw error }
             throw SystemError(errno, call)
         }
@@ -94,6 +105,13 @@ struct Opener {
 
     /// A descriptor that a run has left in the task.
     func take(_ number: CInt) throws -> OwnedDescriptor { try Pidfd(pid: plan.stubs[0].hostProcess).descriptor(number) }
+
+    /// Closes descriptors of the task.
+    func close(_ numbers: [CInt]) throws {
+        var program = Program(area.main)
+        for number in numbers { program.call("close", Int(SYS_close), [UInt64(number)]) }
+        try plan.stubs[0].run(program, agent: area.base)
+    }
 
     static func closeAll(from first: UInt64 = 0, in program: inout Program) {
         program.call("close_range", Int(CLINUX_SYS_close_range), [first, UInt64(UInt32.max), 0])

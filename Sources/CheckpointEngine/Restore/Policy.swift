@@ -67,9 +67,8 @@ package struct RestorePolicy: Sendable {
             if let other = users.first(where: { !allows(user: $0) }) {
                 throw CheckpointError("\(plan): has user id \(other), which config.json does not give it")
             }
-            guard noNewPrivileges, capabilities & (1 << 6) == 0 else { continue }
             let groups = [credentials.gid, credentials.egid, credentials.sgid, credentials.fsgid] + credentials.groups
-            if let other = groups.first(where: { !self.groups.contains($0) }) {
+            if let other = groups.first(where: { !allows(group: $0) }) {
                 throw CheckpointError("\(plan): has group id \(other), which config.json does not give it")
             }
         }
@@ -84,4 +83,25 @@ package struct RestorePolicy: Sendable {
 
     /// Without CAP_SETUID and CAP_SETGID, and without set-user-ID programs, ids stay what they were at the start.
     func allows(user id: UInt32) -> Bool { !noNewPrivileges || capabilities & (1 << 7) != 0 || id == user }
+    func allows(group id: UInt32) -> Bool { !noNewPrivileges || capabilities & (1 << 6) != 0 || groups.contains(id) }
+
+    /// Fails if a socket has options that none like it can have, or passes for somebody's that config.json does not make.
+    func check(_ entries: [SocketOptionEntry], of file: FileEntry?, _ userNamespace: UserNamespace) throws {
+        guard let file, file.hasUsk || file.hasIsk else { throw CheckpointError("is no socket of files.img") }
+        let peer = try PeerCredentials(entries)
+        let senders = try MessageSender.all(entries).values
+        for user in senders.map(\.user) + (peer.map { [$0.user] } ?? []) {
+            guard allows(user: user) else {
+                throw CheckpointError("passes for user \(user)'s, whom config.json does not give a process")
+            }
+            _ = try userNamespace.outside(user: user)
+        }
+        for group in senders.map(\.group) + (peer.map { [$0.group] + $0.groups } ?? []) {
+            guard allows(group: group) else {
+                throw CheckpointError("passes for group \(group)'s, which config.json does not give a process")
+            }
+            _ = try userNamespace.outside(group: group)
+        }
+        try SocketOptionTable.check(entries, isUnix: file.hasUsk)
+    }
 }

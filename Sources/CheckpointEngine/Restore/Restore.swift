@@ -47,6 +47,9 @@ package struct Restore {
         if let names = images.hostName { try HostName.check(names) }
         try policy.checkFiles(images, of: first)
         try NamedUnixSocket.check(images.files)
+        for (id, entries) in images.socketOptions {
+            try about("socket \(id)") { try policy.check(entries, of: images.files[id], images.userNamespace) }
+        }
         memoryFiles = try MemoryFileSystem.plan(images.directory)
         try ConsoleTerminal.check(images, first: first, hasTerminal: policy.hasTerminal)
         try FileLock.check(images.locks, of: first, options: allowed)
@@ -96,6 +99,7 @@ package struct Restore {
         logger.debug("\(first.all.count) processes grown after \(statistics.forking) us")
 
         let living = first.all.filter { !$0.isZombie }
+        workshop.processes = Dictionary(uniqueKeysWithValues: living.map { ($0.pid, $0) })
         for plan in living {
             try about("\(plan)") {
                 if plan.task.hasRlimits {
@@ -113,6 +117,9 @@ package struct Restore {
         for plan in living {
             try about("\(plan)") {
                 try adjustMemoryPressure(plan)
+                if let difference = try LoginUser.recreate(plan, policy, userNamespace, area: area) {
+                    logger.warning("\(difference)")
+                }
                 let remarks = try Dressing(plan: plan, images: images, policy: policy, area: area).run()
                 for remark in remarks { logger.warning("\(plan): \(remark)") }
             }

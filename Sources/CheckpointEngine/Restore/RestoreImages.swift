@@ -12,6 +12,7 @@ package final class RestoreImages {
     /// What is in pipes and sockets stays in its files until it is needed.
     let pipeData: [UInt32: (entry: PipeDataEntry, place: PayloadPlace)]
     let socketQueues: [UInt32: [PayloadPlace]]
+    let socketOptions: [UInt32: [SocketOptionEntry]]
     private let payloads: [String: PayloadFile]
     let seccompFilters: [SeccompFilter]
     let memoryFiles: [UInt32: MemfdInodeEntry]
@@ -62,6 +63,9 @@ package final class RestoreImages {
         }
         self.pipeData = pipeData
         socketQueues = queues
+        socketOptions =
+            try directory.contains(SocketOptionEntry.fileName)
+            ? SocketOptionEntry.parse(try directory.bytes(SocketOptionEntry.fileName)) : [:]
         self.payloads = payloads
         var filters: [SeccompFilter] = []
         if try directory.contains(.seccomp) {

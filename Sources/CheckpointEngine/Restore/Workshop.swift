@@ -23,6 +23,8 @@ final class Workshop {
     var registeredPolls: Set<UInt32> = []
     /// The task for which files are made now.
     var opener: Opener?
+    /// Those that are under construction, by their ids in the container.
+    var processes: [pid_t: ProcessPlan] = [:]
     /// Files that are open for a while only, to be mapped or gone to.
     private var passing: [Passing: CInt] = [:]
     private var made: [UInt32: CInt] = [:]
@@ -92,6 +94,9 @@ final class Workshop {
 
     func unixEntry(inode: UInt32) -> UnixSkEntry? { unixEntries[inode] }
 
+    /// Whom a unix socket's owner takes its peer for.
+    func peer(of id: UInt32) throws -> PeerCredentials? { try PeerCredentials(images.socketOptions[id] ?? []) }
+
     /// The file that listens under a name.
     func unixListener(name: [UInt8]) -> UInt32? { unixListeners[name] }
 
@@ -126,9 +131,16 @@ final class Workshop {
 
     /// Makes files, pipes and sockets that belong to these ids of the container. A file system that is mounted in its
     /// user namespace takes none that belong to anybody else.
-    func asOwner<R>(user: UInt32, group: UInt32, _ body: () throws -> R) throws -> R {
+    func asOwner<R>(user: UInt32, group: UInt32, groups: [UInt32]? = nil, _ body: () throws -> R) throws -> R {
         try withEffectiveUser(
-            try userNamespace.outside(user: user), group: try userNamespace.outside(group: group), body)
+            try userNamespace.outside(user: user), group: try userNamespace.outside(group: group),
+            groups: try groups?.map { try userNamespace.outside(group: $0) }, body)
+    }
+
+    /// Makes files by another task than ``opener``; `nil` if there is none with this id.
+    func opener(of process: pid_t) throws -> Opener? {
+        guard let opener, let plan = processes[process] else { return nil }
+        return plan === opener.plan ? opener : try Opener(plan, opener.policy, opener.area)
     }
 
     /// Keeps a descriptor open until the restore is over.

@@ -102,7 +102,8 @@ extension Integration {
                 try checkpoint(container)
                 // Field 7 of the entry: 15036, and 80 in as many bytes.
                 try replace([0x38, 0xbc, 0x75], by: [0x38, 0xd0, 0x00], in: container)
-                try expectRefusal(container, in: bed, "bind to port 80 in the container's network: permission denied")
+                try expectRefusal(
+                    container, in: bed, "bind to 0.0.0.0:80 in the container's network: permission denied")
             }
         }
 
