@@ -28,7 +28,8 @@ enum KernelParameters {
         if kinds.isEmpty { return Look(kinds: kinds, paths: [], new: [:]) }
         var paths = kinds.contains(.ipc) ? interProcess.sorted() : []
         if kinds.contains(.network) {
-            try inNamespace(.network, of: first) { try addPaths("net", beneath: try root().raw, &paths) }
+            let root = try root()
+            try inNamespace(.network, of: first) { try addPaths("net", beneath: root.raw, &paths) }
         }
         let home = try Namespaces.files.filter { kinds.contains($0.kind) }.map {
             ($0.kind, try openAt(AT_FDCWD, "/proc/thread-self/ns/\($0.file)", O_RDONLY).release())
