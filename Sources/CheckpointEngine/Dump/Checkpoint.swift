@@ -25,6 +25,14 @@ package struct CheckpointRequest {
     package var hostNames: HostNames?
     /// The CPUs of the container's cpuset, in the format of cpuset(7).
     package var usableCPUs: String?
+    /// Nil if nobody knows any more.
+    package var start: StartRecord?
+    /// Where the configuration mounts a tmpfs.
+    package var memoryMounts: Set<String> = []
+    /// The device files that it makes.
+    package var devices: [DeviceNode] = []
+    /// Of those that config.json makes, the namespaces whose sysctls it lets a process change.
+    package var parameterNamespaces: Namespaces = []
     package var options: DumpOptions
     package var logger: Logger
 
@@ -89,6 +97,7 @@ private func capture(
     if !request.isPaused { try Guest.awaitEnd(of: request) }
     var flags: [pid_t: [Range<UInt64>: MappingFlags]] = [:]
     for process in try request.members() { flags[process] = try? mappingFlags(of: process) }
+    let parameters = try KernelParameters.look(request.parameterNamespaces, of: request.firstProcess)
 
     let stopping = microseconds()
     tasks = try ContainerTasks(of: request)
@@ -108,8 +117,9 @@ private func capture(
             "\(guest) was put in by exec: it comes back as a child of the first process, and its streams lead to /dev/null"
         )
     }
-    try refuseQueues(of: first)
-    try MemoryFileSystem.capture(of: first, except: request.hostMounts, into: dump)
+    try refuseQueues(of: first, dump.mounts)
+    try MemoryFileSystem.capture(
+        except: request.hostMounts, configured: request.memoryMounts, devices: request.devices, into: dump)
     for process in running.processes {
         try about("\(process)") {
             let told = flags[process.hostPid] ?? [:]
@@ -117,6 +127,7 @@ private func capture(
         }
     }
     try HostName.capture(into: dump, configured: request.hostNames)
+    try KernelParameters.capture(parameters, into: dump)
     try Pipe.verify(dump)
     try UnixSocketPair.verify(dump)
     try dump.locks.verify()

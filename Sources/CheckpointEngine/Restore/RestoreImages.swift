@@ -24,6 +24,8 @@ package final class RestoreImages {
     let hostName: UtsnsEntry?
     /// Of threads that are not as new ones are.
     let tunables: [pid_t: Tunables]
+    /// The text of ``KernelParameters``.
+    let kernelParameters: String
     /// What the checkpoint was allowed to carry over; nothing, if the images are CRIU's.
     let options: DumpOptions
 
@@ -88,6 +90,9 @@ package final class RestoreImages {
         tunables =
             try directory.contains(Tunables.fileName)
             ? Tunables.decode(String(decoding: try directory.bytes(Tunables.fileName), as: UTF8.self)) : [:]
+        kernelParameters =
+            try directory.contains(KernelParameters.fileName)
+            ? String(decoding: try directory.bytes(KernelParameters.fileName), as: UTF8.self) : ""
         options =
             try directory.contains(DumpOptions.fileName)
             ? DumpOptions(text: String(decoding: try directory.bytes(DumpOptions.fileName), as: UTF8.self))
