@@ -156,7 +156,9 @@ package struct StateStore: Sendable {
     /// Forgets the container. `state.json` goes first, so that a removal that is cut short leaves nothing listed.
     package func remove(_ id: String) throws(RuntimeError) {
         do throws(SystemError) {
-            for name in ["state.json", "config.json"] { try removeFile(name, of: id) }
+            for name in ["state.json", "config.json", Self.mountsName, Self.networkName] {
+                try removeFile(name, of: id)
+            }
             do throws(SystemError) {
                 try system("rmdir \(path(id))") { rmdir(path(id)) }
             } catch  where error.errno == .directoryNotEmpty {
@@ -224,7 +226,7 @@ package struct StateStore: Sendable {
         try system("unlink \(new)") { unlink(new) }
     }
 
-    private func writeNewFile(_ path: String, _ bytes: [UInt8]) throws(SystemError) {
+    func writeNewFile(_ path: String, _ bytes: [UInt8]) throws(SystemError) {
         let file = try openAt(AT_FDCWD, path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, mode: 0o600)
         try writeAll(file.raw, bytes, name: path)
     }

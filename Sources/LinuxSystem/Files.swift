@@ -28,6 +28,19 @@ public func openAt(
     return OwnedDescriptor(CInt(descriptor))
 }
 
+/// Opens a file anew by a descriptor of it, with other flags. /proc/self/fd in proc_pid_fd(5).
+///
+/// - Parameter name: what an error calls it.
+public func reopen(
+    _ descriptor: CInt, as name: @autoclosure () -> String, _ flags: CInt
+) throws(SystemError) -> OwnedDescriptor {
+    do {
+        return try openAt(AT_FDCWD, "/proc/self/fd/\(descriptor)", flags)
+    } catch {
+        throw SystemError(error.errno, "open \(name())")
+    }
+}
+
 /// Reads to the end of the file from the descriptor's position.
 ///
 /// - Parameter limit: bytes that the file may have; more is `EFBIG`.
@@ -49,6 +62,14 @@ public func readFile(
 ) throws(SystemError) -> [UInt8] {
     let file = try openAt(directory, path, O_RDONLY, resolve: resolve)
     return try readAll(file.raw, limit: limit, name: path)
+}
+
+/// What one read(2) of a file brings, without the end of the line. For files of procfs with a single value.
+public func readValue(at directory: CInt, _ path: String, resolve: Resolve = []) throws(SystemError) -> String {
+    let file = try openAt(directory, path, O_RDONLY, resolve: resolve)
+    var bytes = [UInt8](repeating: 0, count: 4096)
+    let count = try system("read \(path)") { bytes.withUnsafeMutableBytes { read(file.raw, $0.baseAddress, $0.count) } }
+    return String(decoding: bytes[..<count], as: UTF8.self).trimmingNewline
 }
 
 /// A file that somebody else may have put another kind in the place of: a pipe would be waited for, and a device could
@@ -103,8 +124,10 @@ public func writeAll(_ descriptor: CInt, _ bytes: [UInt8], name: String = "file"
 }
 
 /// Writes `text` to an existing file in one write(2), as procfs and cgroup files demand.
-public func writeControl(at directory: CInt = AT_FDCWD, _ path: String, _ text: String) throws(SystemError) {
-    let file = try openAt(directory, path, O_WRONLY)
+public func writeControl(
+    at directory: CInt = AT_FDCWD, _ path: String, _ text: String, resolve: Resolve = []
+) throws(SystemError) {
+    let file = try openAt(directory, path, O_WRONLY, resolve: resolve)
     let bytes = Array(text.utf8)
     try system("write \(text) to \(path)") { bytes.withUnsafeBytes { write(file.raw, $0.baseAddress, bytes.count) } }
 }
@@ -193,6 +216,8 @@ extension stat {
     public var isRegular: Bool { st_mode & UInt32(S_IFMT) == UInt32(S_IFREG) }
     public var isDirectory: Bool { st_mode & UInt32(S_IFMT) == UInt32(S_IFDIR) }
     public var isCharacterDevice: Bool { st_mode & UInt32(S_IFMT) == UInt32(S_IFCHR) }
+    /// Of characters or blocks.
+    public var isDevice: Bool { isCharacterDevice || st_mode & UInt32(S_IFMT) == UInt32(S_IFBLK) }
     public var isFIFO: Bool { st_mode & UInt32(S_IFMT) == UInt32(S_IFIFO) }
     public var isSocket: Bool { st_mode & UInt32(S_IFMT) == UInt32(S_IFSOCK) }
     public var isSymbolicLink: Bool { st_mode & UInt32(S_IFMT) == UInt32(S_IFLNK) }

@@ -98,19 +98,7 @@ public struct NetlinkMessage: Sendable, Equatable {
     }
 
     /// The attributes behind the first `size` bytes of the body, as far as their lengths fit. rtnetlink(7).
-    public func attributes(after size: Int) -> [NetlinkAttribute] {
-        var attributes: [NetlinkAttribute] = []
-        var rest = body.dropFirst(size)
-        while let length = rest.integer(UInt16.self, at: 0), let type = rest.integer(UInt16.self, at: 2),
-            length >= 4, length <= rest.count
-        {
-            // The two upper bits say how the value is written.
-            attributes.append(
-                NetlinkAttribute(type: type & 0x3fff, value: Array(rest.prefix(Int(length)).dropFirst(4))))
-            rest = rest.dropFirst((Int(length) + 3) & ~3)
-        }
-        return attributes
-    }
+    public func attributes(after size: Int) -> [NetlinkAttribute] { NetlinkAttribute.all(in: body.dropFirst(size)) }
 }
 
 /// `struct nlattr` and its value.
@@ -123,6 +111,21 @@ public struct NetlinkAttribute: Sendable, Equatable {
     public init(type: UInt16, _ number: some FixedWidthInteger) {
         self.init(type: type, value: [])
         value.append(integer: number)
+    }
+
+    /// Those that follow each other, as the value of another one does.
+    public static func all(in bytes: some RandomAccessCollection<UInt8>) -> [NetlinkAttribute] {
+        var attributes: [NetlinkAttribute] = []
+        var rest = Array(bytes)[...]
+        while let length = rest.integer(UInt16.self, at: 0), let type = rest.integer(UInt16.self, at: 2),
+            length >= 4, length <= rest.count
+        {
+            // The two upper bits say how the value is written.
+            attributes.append(
+                NetlinkAttribute(type: type & 0x3fff, value: Array(rest.prefix(Int(length)).dropFirst(4))))
+            rest = rest.dropFirst((Int(length) + 3) & ~3)
+        }
+        return attributes
     }
 
     /// Up to the next attribute's place.

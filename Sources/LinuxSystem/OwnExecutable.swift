@@ -6,7 +6,7 @@ public enum OwnExecutable {
     /// prctl(2) PR_SET_MM_MAP, kernel 3.18 with CONFIG_CHECKPOINT_RESTORE; ioctl_pagemap_scan(2), kernel 6.7.
     public static func replace(by mount: CInt) throws(SystemError) {
         // The mount's own descriptor is O_PATH.
-        let file = try openAt(AT_FDCWD, "/proc/self/fd/\(mount)", O_RDONLY)
+        let file = try reopen(mount, as: "the runtime's own program", O_RDONLY)
         let pagemap = try openAt(AT_FDCWD, "/proc/self/pagemap", O_RDONLY)
         var map = try currentLayout()
         map.exe_fd = UInt32(bitPattern: file.raw)

@@ -83,7 +83,7 @@ public struct InterfaceAddress: Sendable, Equatable, CustomStringConvertible {
     /// IFA_F_*.
     public var flags: UInt32
     public var scope: UInt8
-    private var attributes: [NetlinkAttribute]
+    private(set) var attributes: [NetlinkAttribute]
 
     /// struct ifaddrmsg.
     static let headerSize = 8
@@ -118,12 +118,6 @@ public struct InterfaceAddress: Sendable, Equatable, CustomStringConvertible {
         let value =
             [IFA_LOCAL, IFA_ADDRESS].lazy.compactMap { kind in attributes.first { $0.type == UInt16(kind) } }
             .first?.value ?? []
-        let size = family == UInt8(AF_INET) ? 4 : 16
-        var text = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN))
-        guard value.count == size, inet_ntop(CInt(family), value, &text, socklen_t(text.count)) != nil else {
-            return "of family \(family)"
-        }
-        let bytes = text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
-        return "\(String(decoding: bytes, as: UTF8.self))/\(prefixLength)"
+        return "\(numericAddress(value, family: family))/\(prefixLength)"
     }
 }

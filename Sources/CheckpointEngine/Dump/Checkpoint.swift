@@ -23,6 +23,14 @@ package struct CheckpointRequest {
     package var hasTerminal: Bool
     /// The names that the configuration gives to a UTS namespace of the container's own; nil if it has none.
     package var hostNames: HostNames?
+    /// Nil if nobody knows any more.
+    package var start: StartRecord?
+    /// Where the configuration mounts a tmpfs.
+    package var memoryMounts: Set<String> = []
+    /// The device files that it makes.
+    package var devices: [DeviceNode] = []
+    /// Of those that config.json makes, the namespaces whose sysctls it lets a process change.
+    package var parameterNamespaces: Namespaces = []
     package var options: DumpOptions
     package var logger: Logger
 
@@ -87,6 +95,7 @@ private func capture(
     if !request.isPaused { try Stranger.awaitEnd(of: request) }
     var flags: [pid_t: [Range<UInt64>: MappingFlags]] = [:]
     for process in try request.members() { flags[process] = try? mappingFlags(of: process) }
+    let parameters = try KernelParameters.look(request.parameterNamespaces, of: request.firstProcess)
 
     let stopping = microseconds()
     tasks = try ContainerTasks(of: request)
@@ -100,8 +109,9 @@ private func capture(
     let dump = try Dump(
         first: first, processes: running.processes, request: request, directory: directory.raw)
     defer { dump.pages.close() }
-    try refuseQueues(of: first)
-    try MemoryFileSystem.capture(of: first, except: request.hostMounts, into: dump)
+    try refuseQueues(of: first, dump.mounts)
+    try MemoryFileSystem.capture(
+        except: request.hostMounts, configured: request.memoryMounts, devices: request.devices, into: dump)
     for process in running.processes {
         try about("\(process)") {
             let told = flags[process.hostPid] ?? [:]
@@ -109,6 +119,7 @@ private func capture(
         }
     }
     try HostName.capture(into: dump, configured: request.hostNames)
+    try KernelParameters.capture(parameters, into: dump)
     try Pipe.verify(dump)
     try UnixSocketPair.verify(dump)
     try dump.locks.verify()

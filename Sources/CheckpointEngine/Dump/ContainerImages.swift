@@ -48,8 +48,8 @@ extension Dump {
 }
 
 /// POSIX message queues are not carried over, so there may be none.
-func refuseQueues(of process: CapturedProcess) throws {
-    for mount in try MountLine.all(of: "\(process.hostPid)") where mount.type == "mqueue" {
+func refuseQueues(of process: CapturedProcess, _ mounts: [MountLine]) throws {
+    for mount in mounts where mount.type == "mqueue" {
         let queues = try? directoryEntries("/proc/\(process.hostPid)/root" + mount.point)
         guard let found = queues?.first else { continue }
         throw CheckpointError("\(mount.point)/\(found): POSIX message queues cannot be checkpointed yet")

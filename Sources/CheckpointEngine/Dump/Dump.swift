@@ -9,7 +9,8 @@ final class Dump {
     let options: DumpOptions
     /// The container's root directory.
     let root: OwnedDescriptor
-    /// The ids of the mounts that the container sees.
+    /// The mounts that the container sees, and their ids.
+    let mounts: [MountLine]
     let mountIDs: Set<Int>
     let first: CapturedProcess
     /// That of all processes.
@@ -66,10 +67,15 @@ final class Dump {
         self.processes = processes
         externalDescriptors = request.externalDescriptors
         root = try openAt(AT_FDCWD, "/proc/\(first.hostPid)/root", CLINUX_O_PATH | O_DIRECTORY)
-        mountIDs = Set(
-            try readText("/proc/\(first.hostPid)/mountinfo").split(separator: "\n").compactMap {
-                $0.split(separator: " ", maxSplits: 1).first.flatMap { Int($0) }
-            })
+        let mountInfo = try readText("/proc/\(first.hostPid)/mountinfo")
+        mounts = MountLine.all(in: mountInfo)
+        mountIDs = Set(mounts.map(\.id))
+        if let start = request.start {
+            try MountTable.verify(mountInfo, since: start) { try MountLine.all(of: "self") }
+            if let network = start.network {
+                try NetworkConfiguration.verify(try NetworkConfiguration.text(of: first.hostPid), since: network)
+            }
+        }
     }
 
     /// Unix sockets as the container's network namespace knows them; asked for once.

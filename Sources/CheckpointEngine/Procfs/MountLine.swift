@@ -3,26 +3,47 @@ import LinuxSystem
 /// A line of /proc/PID/mountinfo. proc_pid_mountinfo(5):
 /// `36 35 98:0 /root /point options optional… - type source superoptions`
 struct MountLine {
+    let id: Int
+    let parent: Int
     let device: String
     /// The part of the file system that is mounted.
     let root: String
     let point: String
+    /// Of the mount, and of its file system.
+    let options: Substring
+    let superOptions: Substring
     let type: Substring
-    let isReadOnly: Bool
+    /// The group whose members have each other's mounts, and the one whose mounts it gets. mount_namespaces(7)
+    let sharedGroup: Substring?
+    let masterGroup: Substring?
+    let isUnbindable: Bool
+    var isReadOnly: Bool { options.split(separator: ",").contains("ro") }
 
     private init?(_ line: Substring) {
         let parts = line.split(separator: " ")
-        guard let dash = parts.firstIndex(of: "-"), dash + 1 < parts.count, parts.count > 5 else { return nil }
+        guard parts.count > 5, let dash = parts.firstIndex(of: "-"), dash > 5, dash + 1 < parts.count,
+            let id = Int(parts[0]), let parent = Int(parts[1])
+        else { return nil }
+        (self.id, self.parent) = (id, parent)
         device = String(parts[2])
         root = unescaped(parts[3])
         point = unescaped(parts[4])
+        options = parts[5]
+        superOptions = dash + 3 < parts.count ? parts[dash + 3] : ""
         type = parts[dash + 1]
-        isReadOnly = parts[5].split(separator: ",").contains("ro")
+        let propagation = parts[6..<dash]
+        func group(_ tag: String) -> Substring? {
+            propagation.first { $0.hasPrefix(tag) }.map { $0.dropFirst(tag.count) }
+        }
+        (sharedGroup, masterGroup) = (group("shared:"), group("master:"))
+        isUnbindable = propagation.contains("unbindable")
     }
+
+    static func all(in text: String) -> [MountLine] { text.split(separator: "\n").compactMap { MountLine($0) } }
 
     /// - Parameter process: a pid, or `self`.
     static func all(of process: String) throws -> [MountLine] {
-        try readText("/proc/\(process)/mountinfo").split(separator: "\n").compactMap { MountLine($0) }
+        all(in: try readText("/proc/\(process)/mountinfo"))
     }
 
     /// The device of an open file's file system, as the lines have it.
@@ -34,6 +55,7 @@ struct MountLine {
 
 /// Blanks, tabs, newlines and backslashes are written as three octal digits.
 private func unescaped(_ field: Substring) -> String {
+    guard field.utf8.contains(UInt8(ascii: "\\")) else { return String(field) }
     var bytes: [UInt8] = []
     var rest = Array(field.utf8)[...]
     while let first = rest.first {

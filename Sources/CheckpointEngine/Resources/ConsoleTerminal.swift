@@ -132,9 +132,9 @@ enum ConsoleTerminal: FileKind {
         if let place = try? openAt(workshop.root, name, CLINUX_O_PATH, resolve: .inRoot),
             let found = try? status(of: place.raw), found.st_rdev == wanted.st_rdev, found.st_dev == wanted.st_dev
         {
-            return try openAt(AT_FDCWD, "/proc/self/fd/\(place.raw)", flags | O_NOCTTY)
+            return try reopen(place.raw, as: name, flags | O_NOCTTY)
         }
-        return try openAt(AT_FDCWD, "/proc/self/fd/\(terminal)", flags | O_NOCTTY)
+        return try reopen(terminal, as: "the container's terminal", flags | O_NOCTTY)
     }
 
     /// Opens what has to be opened from inside, when the tree stands and no process has a descriptor yet: `/dev/tty` by

@@ -19,36 +19,88 @@ enum MemoryFileSystem {
 
     // MARK: Dump
 
-    /// - Parameter outer: where the configuration mounts files of the host, which stay where they are.
-    static func capture(of process: CapturedProcess, except outer: Set<String>, into dump: Dump) throws {
-        var seen = try devices(of: "self")
+    /// - Parameters:
+    ///   - outer: where the configuration mounts files of the host, which stay where they are.
+    ///   - configured: where it mounts a tmpfs.
+    ///   - devices: the device files that the configuration makes, which are made again.
+    static func capture(
+        except outer: Set<String>, configured: Set<String>, devices: [DeviceNode], into dump: Dump
+    ) throws {
+        let host = try self.devices(of: "self")
+        let own = dump.mounts.filter {
+            kinds.contains($0.type) && !outer.contains($0.point) && !host.contains($0.device)
+        }
+        let restored = try self.devices(at: configured, beneath: dump.root.raw)
+        let whole = own.filter { $0.root == "/" }
+        var seen: Set<String> = []
         var index = 0
-        let all = try MountLine.all(of: "\(process.hostPid)")
-        // Made by config.json; parts of it hide files elsewhere.
-        seen.formUnion(all.filter { $0.point == "/dev" }.map(\.device))
-        let mounts = all.filter { $0.type == "tmpfs" && !$0.isReadOnly && !outer.contains($0.point) }
-        for mount in mounts.filter({ $0.root == "/" }) + mounts.filter({ $0.root != "/" }) {
-            // Mounted on the host too, or met before under another name.
+        for mount in whole.filter({ !$0.isReadOnly }) + whole.filter(\.isReadOnly) {
+            // Met before under another name.
             guard seen.insert(mount.device).inserted else { continue }
-            try about("tmpfs at \(mount.point)") {
-                guard mount.root == "/" else {
-                    throw CheckpointError("only \(mount.root) of it is mounted; this cannot be checkpointed yet")
-                }
+            try about("\(mount.type) at \(mount.point)") {
                 let top = try openAt(dump.root.raw, mount.point, O_RDONLY | O_DIRECTORY, resolve: .inRoot)
                 // Something else is mounted over it: nobody can reach it.
                 guard try MountLine.device(of: top.raw) == mount.device else { return }
+                let known = devices.filter { $0.lies(on: mount, among: dump.mounts) }
+                guard restored.contains(mount.device), mount.type == "tmpfs", !mount.isReadOnly else {
+                    return try refuseContent(of: top.raw, mount.point, known, dump.mounts)
+                }
                 let image = try ImageStream(raw: fileName(index), in: dump.directory)
                 try image.append(raw: MemoryFileEntry.header(mount.point))
-                var walk = MemoryFileWalk(into: image, userNamespace: dump.userNamespace)
+                var walk = MemoryFileWalk(
+                    into: image, userNamespace: dump.userNamespace, point: mount.point, devices: known,
+                    places: Set(dump.mounts.map(\.point)))
                 try walk.run(from: top.raw)
                 try dump.images.add(image)
                 index += 1
             }
         }
+        for part in own where part.root != "/" {
+            let place = try openAt(dump.root.raw, part.point, CLINUX_O_PATH, resolve: .inRoot)
+            // /dev/null hides other files.
+            if try status(of: place.raw).isDevice { continue }
+            throw CheckpointError(
+                "\(part.type) at \(part.point): only \(part.root) of it is mounted there; a part of a file system in memory "
+                    + "cannot be checkpointed yet: take the mount out of config.json")
+        }
+    }
+
+    /// File systems whose content goes with the container.
+    private static let kinds: Set<Substring> = ["tmpfs", "ramfs", "hugetlbfs", "bpf"]
+
+    /// What can be empty or is refused: nothing may be there but the places of other mounts, and devices and links of a
+    /// read-only /dev.
+    private static func refuseContent(
+        of directory: CInt, _ path: String, _ known: [DeviceNode], _ mounts: [MountLine]
+    ) throws {
+        var stream = try DirectoryStream(try openAt(directory, ".", O_RDONLY | O_DIRECTORY))
+        while let name = try stream.next() {
+            let inner = path + "/" + name
+            if mounts.contains(where: { $0.point == inner }) { continue }
+            let found = try status(at: directory, name, flags: AT_SYMLINK_NOFOLLOW)
+            if found.isSymbolicLink && path == "/dev" || known.contains(DeviceNode(inner, found)) { continue }
+            let leadsOn = mounts.map(\.point) + known.map(\.path)
+            guard found.isDirectory, leadsOn.contains(where: { $0.hasPrefix(inner + "/") }) else {
+                throw CheckpointError(
+                    "\(inner): a file on what is read-only, or no tmpfs that config.json mounts, cannot be checkpointed yet; "
+                        + "remove it")
+            }
+            let opened = try openAt(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, resolve: .noCrossMounts)
+            try refuseContent(of: opened.raw, inner, known, mounts)
+        }
     }
 
     private static func devices(of process: String) throws -> Set<String> {
         Set(try MountLine.all(of: process).map(\.device))
+    }
+
+    private static func devices(at points: Set<String>, beneath root: CInt) throws -> Set<String> {
+        var devices: Set<String> = []
+        for point in points {
+            guard let top = try? openAt(root, point, CLINUX_O_PATH | O_DIRECTORY, resolve: .inRoot) else { continue }
+            devices.insert(try MountLine.device(of: top.raw))
+        }
+        return devices
     }
 
     // MARK: Restore
@@ -69,11 +121,7 @@ enum MemoryFileSystem {
     ) throws {
         guard !images.isEmpty else { return }
         let outer = try devices(of: "self")
-        var inner: Set<String> = []
-        for point in allowed {
-            guard let top = try? openAt(root, point, CLINUX_O_PATH | O_DIRECTORY, resolve: .inRoot) else { continue }
-            inner.insert(try MountLine.device(of: top.raw))
-        }
+        let inner = try devices(at: allowed, beneath: root)
         for image in images {
             try about("tmpfs at \(image.point)") {
                 let top = try openAt(root, image.point, O_RDONLY | O_DIRECTORY, resolve: .inRoot)
@@ -86,5 +134,32 @@ enum MemoryFileSystem {
                 try tree.make()
             }
         }
+    }
+}
+
+/// A device file that config.json makes: `linux.devices`, and those that every container has.
+package struct DeviceNode: Hashable, Sendable {
+    /// As the container sees it.
+    package var path: String
+    /// With its kind.
+    package var mode: UInt32
+    package var number: dev_t
+    package var user: UInt32
+    package var group: UInt32
+
+    package init(path: String, mode: UInt32, number: dev_t, user: UInt32, group: UInt32) {
+        (self.path, self.mode, self.number, self.user, self.group) = (path, mode, number, user, group)
+    }
+
+    init(_ path: String, _ status: stat) {
+        self.init(
+            path: path, mode: status.st_mode, number: status.st_rdev, user: status.st_uid, group: status.st_gid)
+    }
+
+    /// Whether no other mount is nearer to it.
+    func lies(on mount: MountLine, among mounts: [MountLine]) -> Bool {
+        func has(_ point: String) -> Bool { path.hasPrefix(point + "/") }
+        return has(mount.point)
+            && !mounts.contains { $0.point == path || $0.point.utf8.count > mount.point.utf8.count && has($0.point) }
     }
 }

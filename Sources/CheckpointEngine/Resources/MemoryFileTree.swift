@@ -122,7 +122,19 @@ struct MemoryFileTree {
         }
     }
 
-    /// Removes what the runtime copied there (tmpcopyup); mount points stay.
+    /// Whether the runtime has made it to stay: a device, or what something is mounted on. For this program, whose mount
+    /// namespace is another one, unlink(2) would not refuse a mount's place, and the mount would go with it.
+    private static func stays(_ name: String, in directory: CInt) throws -> Bool {
+        do throws(SystemError) {
+            let place = try openAt(directory, name, CLINUX_O_PATH | O_NOFOLLOW, resolve: [.beneath, .noCrossMounts])
+            return try status(of: place.raw).isDevice
+        } catch {
+            if error.errno == .improperLink { return true }
+            throw error
+        }
+    }
+
+    /// Removes what the runtime copied there (tmpcopyup) and the links in /dev; devices and mount points stay.
     static func clear(_ top: CInt) throws {
         var here = try DirectoryStream(try openAt(top, ".", O_RDONLY | O_DIRECTORY))
         // What cannot be removed, because it is a mount point or has one in it.
@@ -131,7 +143,8 @@ struct MemoryFileTree {
         while true {
             let directory = here.directory.raw
             if let name = try here.next() {
-                if staying.contains(name) || unlinkat(directory, name, 0) == 0 { continue }
+                if try staying.contains(name) || stays(name, in: directory) { continue }
+                if unlinkat(directory, name, 0) == 0 { continue }
                 guard
                     let inner = try? openAt(
                         directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, resolve: [.beneath, .noCrossMounts])

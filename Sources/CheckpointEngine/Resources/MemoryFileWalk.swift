@@ -11,13 +11,33 @@ struct MemoryFileWalk {
     /// Files with several names.
     private var numbers: [ino_t: UInt32] = [:]
     private static let mostNumbers = 250_000
+    /// Where the container sees it.
+    private let point: String
+    /// Devices that are made by config.json and have not been met yet.
+    private var devices: Set<DeviceNode>
+    /// Where something is mounted.
+    private let places: Set<String>
 
-    init(into image: ImageStream, userNamespace: UserNamespace) {
+    init(
+        into image: ImageStream, userNamespace: UserNamespace, point: String, devices: [DeviceNode],
+        places: Set<String>
+    ) {
         self.image = image
         self.userNamespace = userNamespace
+        self.point = point
+        self.devices = Set(devices)
+        self.places = places
     }
 
     mutating func run(from top: CInt) throws {
+        try walk(from: top)
+        if let missing = devices.map(\.path).min() {
+            throw CheckpointError(
+                "the device \(missing), which config.json makes, is gone; a restore would make it again")
+        }
+    }
+
+    private mutating func walk(from top: CInt) throws {
         let device = try status(of: top).st_dev
         var here = try DirectoryStream(try openAt(top, ".", O_RDONLY | O_DIRECTORY))
         try write(try Self.entry("", here.directory.raw))
@@ -41,7 +61,7 @@ struct MemoryFileWalk {
             guard above.count + 2 <= MemoryFileReader.deepest else {
                 throw CheckpointError("more than \(MemoryFileReader.deepest) directories in each other")
             }
-            let inner = try Self.open(name, O_DIRECTORY, in: directory)
+            let inner = try about(path(name)) { try Self.open(name, O_DIRECTORY, in: directory) }
             try about(path(name)) { try write(try Self.entry(name, inner.raw)) }
             above.append((name, try status(of: directory).st_ino, here.position))
             here = try DirectoryStream(inner)
@@ -55,8 +75,13 @@ struct MemoryFileWalk {
     }
 
     private static func open(_ name: String, _ flags: CInt, in directory: CInt) throws -> OwnedDescriptor {
-        try openAt(
-            directory, name, O_RDONLY | O_NOFOLLOW | MemoryFileSystem.noAccessTime | flags, resolve: .noCrossMounts)
+        do throws(SystemError) {
+            return try openAt(
+                directory, name, O_RDONLY | O_NOFOLLOW | MemoryFileSystem.noAccessTime | flags, resolve: .noCrossMounts)
+        } catch {
+            guard error.errno == .improperLink else { throw error }
+            throw CheckpointError("this file system itself is mounted there once more; this cannot be checkpointed yet")
+        }
     }
 
     /// Of what can be opened.
@@ -75,6 +100,7 @@ struct MemoryFileWalk {
     }
 
     private mutating func addFile(_ name: String, _ found: stat, in directory: CInt) throws {
+        if found.isDevice { return try pass(DeviceNode(point + "/" + path(name), found)) }
         let known = numbers[found.st_ino]
         if found.st_nlink > 1, known == nil {
             guard numbers.count < Self.mostNumbers else {
@@ -95,9 +121,19 @@ struct MemoryFileWalk {
         if found.isSymbolicLink {
             entry.target = try linkTarget(at: directory, name)
         } else if !found.isFIFO && !found.isSocket && !found.isRegular {
-            throw CheckpointError("a device on a tmpfs cannot be checkpointed yet")
+            throw CheckpointError("this kind of file cannot be checkpointed yet")
         }
         try write(entry)
+    }
+
+    /// No image may have a device: it would be a right to all that the device gives.
+    private mutating func pass(_ device: DeviceNode) throws {
+        guard devices.remove(device) == nil, !places.contains(device.path) else { return }
+        let number = "\(clinux_major(device.number)):\(clinux_minor(device.number))"
+        throw CheckpointError(
+            "the device \(number) (mode \(String(device.mode, radix: 8)), owner \(device.user):\(device.group)) on a tmpfs "
+                + "cannot be checkpointed yet: config.json makes none like it there (linux.devices); remove it or list it"
+        )
     }
 
     private func addContent(of file: CInt, size: Int) throws {

@@ -116,7 +116,7 @@ enum Pipe: FileKind {
         let end = access == O_WRONLY ? pipe.writer : pipe.reader
         // As pipe2(2) made it, or opened through /proc, which always adds O_LARGEFILE: an open file of its own.
         let isFirst = entry.pipe.flags & 0o100000 == 0
-        let opened = isFirst ? try original(end, flags: wanted) : try openAt(AT_FDCWD, "/proc/self/fd/\(end)", wanted)
+        let opened = isFirst ? try original(end, flags: wanted) : try reopen(end, as: "pipe \(id)", wanted)
         if CInt(bitPattern: entry.pipe.flags) & CLINUX_O_DIRECT != 0 {
             try system("packet mode of pipe \(id)") { clinux_fcntl(opened.raw, F_SETFL, Int(wanted | CLINUX_O_DIRECT)) }
         }

@@ -16,6 +16,8 @@ package struct RestorePolicy: Sendable {
     package var memoryMounts: Set<String>
     /// Whether config.json makes a UTS namespace, whose names an image may set.
     package var makesHostName = false
+    /// Of those that config.json makes, the namespaces whose sysctls an image may set.
+    package var parameterNamespaces: Namespaces = []
     /// Whether the container has a terminal.
     package var hasTerminal: Bool
     /// `nil` for one that the container joins, whose maps only the kernel tells.

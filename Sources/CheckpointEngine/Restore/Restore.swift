@@ -20,6 +20,7 @@ package struct Restore {
     private let policy: RestorePolicy
     private let options: DumpOptions
     private let memoryFiles: [MemoryFileImage]
+    private let parameters: [(path: String, value: String)]
     private let logger: Logger
 
     /// Reads the images and holds them against the configuration. Touches nothing.
@@ -48,6 +49,7 @@ package struct Restore {
         try policy.checkFiles(images, of: first)
         try NamedUnixSocket.check(images.files)
         memoryFiles = try MemoryFileSystem.plan(images.directory)
+        parameters = try KernelParameters.plan(images.kernelParameters, allowed: policy.parameterNamespaces)
         try ConsoleTerminal.check(images, first: first, hasTerminal: policy.hasTerminal)
         try FileLock.check(images.locks, of: first, options: allowed)
     }
@@ -80,6 +82,7 @@ package struct Restore {
             }
         }
         if let names = images.hostName, policy.makesHostName { try HostName.recreate(names, of: process) }
+        try KernelParameters.recreate(parameters, of: process)
         try workshop.asOwner(user: 0, group: 0) {
             try MemoryFileSystem.recreate(
                 memoryFiles, root: workshop.root, allowed: policy.memoryMounts, in: userNamespace)

@@ -21,6 +21,8 @@ package final class RestoreImages {
     let clocks: TimensEntry?
     /// Names that are not those of config.json.
     let hostName: UtsnsEntry?
+    /// The text of ``KernelParameters``.
+    let kernelParameters: String
     /// What the checkpoint was allowed to carry over; nothing, if the images are CRIU's.
     let options: DumpOptions
 
@@ -79,6 +81,9 @@ package final class RestoreImages {
         let uts = inventory.rootIds.utsNsID
         hostName = try directory.contains(.utsns, uts) ? try directory.entry(.utsns, uts) : nil
         clocks = try directory.contains(.timens) ? try directory.entry(.timens) : nil
+        kernelParameters =
+            try directory.contains(KernelParameters.fileName)
+            ? String(decoding: try directory.bytes(KernelParameters.fileName), as: UTF8.self) : ""
         options =
             try directory.contains(DumpOptions.fileName)
             ? DumpOptions(text: String(decoding: try directory.bytes(DumpOptions.fileName), as: UTF8.self))

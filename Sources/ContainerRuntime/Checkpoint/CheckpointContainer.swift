@@ -97,7 +97,12 @@ private func request(
         leaveRunning: options.leaveRunning, externalDescriptors: container.state.externalDescriptors,
         hostMounts: Set(hostMounts.map(\.destination)), hasTerminal: spec.process?.terminal == true,
         options: options.carried, logger: logger)
-    if makesHostName(spec) {
+    request.parameterNamespaces = spec.parameterNamespaces
+    request.memoryMounts = spec.memoryMounts
+    request.devices = DeviceNodes.made(by: spec)
+    request.start = try container.store.loadStart(container.id, spec)
+    if request.start == nil { logger.warning("what the container started with is not known; changes are not noticed") }
+    if spec.makes(.uts) {
         // What it does not name is inherited from here.
         let here = try launching { () throws(SystemError) in try HostNames.current() }
         request.hostNames = HostNames(
@@ -112,6 +117,11 @@ func needHostRights(_ what: String) throws(RuntimeError) {
     guard try Rootless.hasRights(), !Rootless.isMapped else {
         throw RuntimeError("\(what) failed: it needs the rights of the host's root; rootless it is not supported yet")
     }
+}
+
+extension Spec {
+    /// Where a tmpfs of the container's own is mounted.
+    var memoryMounts: Set<String> { Set(mounts.filter { $0.type == "tmpfs" && !$0.isBind }.map(\.destination)) }
 }
 
 extension Mount {

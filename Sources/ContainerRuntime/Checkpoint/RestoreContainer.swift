@@ -63,6 +63,7 @@ private func restore(
         let streams = (0...(given.max() ?? 2)).map { given.contains($0) ? $0 : -1 }
         let statistics = try restoring(id) { try plan.prepare(in: pid, streams: streams) }
         try staged.publish()
+        try StateStore(root: options.stateRoot).recordStart(of: id, pid, request.spec)
         try restoring(id) { try plan.release() }
         try staged.runHooks(request.spec.hooks?.poststart ?? [])
         work.unlessItFails { () throws(RuntimeError) in try work.save(.statsRestore, statistics.entry) }
@@ -109,16 +110,12 @@ func policy(_ spec: Spec, limits inherited: ProcessLimits) throws -> RestorePoli
         capabilities: CapabilityNames.mask(names), noNewPrivileges: process?.noNewPrivileges ?? false,
         seccomp: filter.map { SeccompPolicy(program: $0.program, flags: UInt64($0.flags)) }, user: user.uid,
         group: user.gid, groups: Set([user.gid] + user.additionalGids), limits: limits(process, inherited),
-        memoryMounts: Set(spec.mounts.filter { $0.type == "tmpfs" && !$0.isBind }.map(\.destination)),
+        memoryMounts: spec.memoryMounts,
         hasTerminal: process?.terminal == true, userNamespace: userNamespace(spec.linux))
-    policy.makesHostName = makesHostName(spec)
+    policy.makesHostName = spec.makes(.uts)
+    policy.parameterNamespaces = spec.parameterNamespaces
     policy.profile = process?.apparmorProfile.flatMap { $0.isEmpty ? nil : $0 }
     return policy
-}
-
-/// Whether the container gets a UTS namespace of its own.
-func makesHostName(_ spec: Spec) -> Bool {
-    spec.linux?.namespaces.contains { $0.type == .uts && $0.path?.isEmpty != false } == true
 }
 
 /// What the first process is born with.

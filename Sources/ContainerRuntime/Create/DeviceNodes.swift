@@ -1,3 +1,4 @@
+import CheckpointEngine
 import LinuxSystem
 import OCISpec
 
@@ -21,10 +22,38 @@ struct DeviceNodes {
         self.sources = sources
     }
 
+    /// The device files that a configuration makes, as a checkpoint knows them again.
+    static func made(by spec: Spec) -> [DeviceNode] {
+        // In a user namespace the host's are bound, as is a /dev that is somebody else's.
+        guard spec.linux?.has(.user) != true, !spec.hasBoundDev else { return [] }
+        return DeviceNodes(configured: spec.linux?.devices ?? [], boundFrom: nil).devices.compactMap { device in
+            guard !isCovered(device), let kind = kind(of: device), device.type != "p" else { return nil }
+            return DeviceNode(
+                path: RootMounts.clean(device.path), mode: kind | (device.fileMode ?? 0o666) & 0o7777,
+                number: number(of: device), user: device.uid ?? 0, group: device.gid ?? 0)
+        }
+    }
+
+    /// Bound over it later, or a link.
+    private static func isCovered(_ device: Device) -> Bool {
+        ["/dev/console", "/dev/ptmx"].contains(RootMounts.clean(device.path))
+    }
+
+    private static func kind(of device: Device) -> mode_t? {
+        switch device.type {
+        case "c", "u": mode_t(S_IFCHR)
+        case "b": mode_t(S_IFBLK)
+        case "p": mode_t(S_IFIFO)
+        default: nil
+        }
+    }
+
+    private static func number(of device: Device) -> dev_t {
+        clinux_makedev(UInt32(truncatingIfNeeded: device.major ?? 0), UInt32(truncatingIfNeeded: device.minor ?? 0))
+    }
+
     func make(in root: borrowing ContainerRoot) throws(RuntimeError) {
-        for device in devices {
-            // Bound over it later, or a link.
-            if ["/dev/console", "/dev/ptmx"].contains(RootMounts.clean(device.path)) { continue }
+        for device in devices where !Self.isCovered(device) {
             try launching("create device \(device.path)") { () throws(SystemError) in try make(device, in: root) }
         }
         try launching("create links in /dev") { () throws(SystemError) in try makeLinks(in: root) }
@@ -36,15 +65,10 @@ struct DeviceNodes {
             let target = try root.makeFile(device.path)
             return try attachMount(source.raw, to: target.raw, name: device.path)
         }
-        let kind: mode_t
-        switch device.type {
-        case "c", "u": kind = mode_t(S_IFCHR)
-        case "b": kind = mode_t(S_IFBLK)
-        case "p": kind = mode_t(S_IFIFO)
-        default: throw SystemError(.invalidArgument, "device of type \(device.type)")
+        guard let kind = Self.kind(of: device) else {
+            throw SystemError(.invalidArgument, "device of type \(device.type)")
         }
-        let number = clinux_makedev(
-            UInt32(truncatingIfNeeded: device.major ?? 0), UInt32(truncatingIfNeeded: device.minor ?? 0))
+        let number = Self.number(of: device)
         let directory = try root.makeParent(of: device.path)
         let name = ContainerRoot.split(device.path).name
         do {

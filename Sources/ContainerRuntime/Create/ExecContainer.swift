@@ -30,6 +30,7 @@ extension Container {
         let target = try launching { () throws(SystemError) in try ContainerNamespaces(of: state.initPid) }
         // The number may have come to mean another process while its descriptor was opened.
         guard initIsAlive else { throw .execStopped }
+        try store.recordNetwork(of: id, state.initPid, before: request.process, configuration)
         var setupSignals: SignalMask?
         if !request.detach {
             setupSignals = SignalMask.blockAll()

@@ -36,11 +36,7 @@ final class RootFilesystem {
     }
 
     func makeDevices() throws(RuntimeError) {
-        // A bound /dev is somebody else's, complete as it is.
-        let isBound = request.spec.mounts.contains {
-            RootMounts.clean($0.destination) == "/dev" && ($0.type == "bind" || MountOptions($0.options).isBind)
-        }
-        if !isBound {
+        if !request.spec.hasBoundDev {
             try DeviceNodes(
                 configured: request.spec.linux?.devices ?? [], boundFrom: isUserNamespace ? mounts.sources : nil
             ).make(in: mounts.root)
@@ -125,5 +121,14 @@ final class RootFilesystem {
     private static func propagation(_ name: String?) -> MountPropagation? {
         guard let name, !name.isEmpty else { return nil }
         return MountOptions([name]).propagation.first?.kind
+    }
+}
+
+extension Spec {
+    /// A bound /dev is somebody else's, complete as it is.
+    var hasBoundDev: Bool {
+        mounts.contains {
+            RootMounts.clean($0.destination) == "/dev" && ($0.type == "bind" || MountOptions($0.options).isBind)
+        }
     }
 }

@@ -61,7 +61,10 @@ import OCISpec
 
     /// Lets a process of ``FirstProcess/commandAtOnce`` become its program, and returns when it has.
     func launch() throws(RuntimeError) {
-        try channel.send(.proceed)
+        let store = StateStore(root: request.stateRoot)
+        try store.recordingStart(of: request.id, pid, request.spec) { () throws(RuntimeError) in
+            try channel.send(.proceed)
+        }
         let seccomp = request.spec.linux?.seccomp
         try channel.follow(pidfd, pid: pid, SeccompListener(seccomp, HookRunner.state(state, .created)))
     }

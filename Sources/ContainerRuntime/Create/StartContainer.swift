@@ -16,7 +16,9 @@ extension Container {
         let process = try launching { () throws(SystemError) in try Pidfd(pid: state.initPid) }
         let notifySocket = NotifySocket(host: host, container: store.path(id))
         let relay = try launching { () throws(SystemError) in try notifySocket?.listen() ?? nil }
-        try channel.send(.proceed)
+        try store.recordingStart(of: id, state.initPid, spec) { () throws(RuntimeError) in
+            try channel.send(.proceed)
+        }
         try launching { () throws(SystemError) in
             let socket = store.startSocketPath(id)
             try system("unlink \(socket)") { unlink(socket) }

@@ -132,6 +132,27 @@ extension Integration {
         }
 
         @Test(
+            "networks that docker makes and changes are no reason to refuse a checkpoint, what a program changes is",
+            .enabled(if: Runtime.canCheckpoint), .timeLimit(.minutes(1)))
+        func networks() throws {
+            try Docker.use { docker in
+                try docker.run("network", "create", "other")
+                try docker.counter("plain")
+                try docker.run("network", "connect", "other", "plain")
+                try docker.counter("administrator", "--cap-add", "NET_ADMIN", "--network", "other")
+                try docker.counter("privileged", "--privileged")
+                for name in ["plain", "administrator", "privileged"] {
+                    try docker.checkpoint(name, "first")
+                    try docker.restore(name, from: "first")
+                    #expect(try docker.run("exec", name, "ip", "address").contains("eth0"), "\(name)")
+                }
+                try docker.run("exec", "administrator", "ip", "address", "add", "10.9.8.7/24", "dev", "lo")
+                let outcome = try docker.command(["checkpoint", "create", "administrator", "second"]).run()
+                #expect(outcome.status == 1 && outcome.errors.contains("address 10.9.8.7/24 of lo"), "\(outcome)")
+            }
+        }
+
+        @Test(
             "redis-server through checkpoints, with its keys and new ones", .enabled(if: Runtime.canCheckpoint),
             .timeLimit(.minutes(1)))
         func redis() throws {

@@ -57,6 +57,23 @@ extension Integration.PodmanClient {
         }
     }
 
+    @Test("an init that is bound into a tmpfs is there after a restore", .timeLimit(.minutes(1)))
+    func boundInit() throws {
+        try use { podman in
+            try podman.counter("c", "--init", "--tmpfs", "/run")
+            func place() throws -> String { try podman.run("exec", "c", "cat", "/proc/1/cmdline", "/run/podman-init") }
+            let before = try place()
+            #expect(before.contains("podman-init") && before.utf8.count > 1000)
+            for _ in 1...2 {
+                let count = try podman.count("c", beyond: 0)
+                try podman.run("container", "checkpoint", "c")
+                try podman.run("container", "restore", "c")
+                _ = try podman.count("c", beyond: count)
+                #expect(try place() == before)
+            }
+        }
+    }
+
     @Test("a container on a terminal goes on, with statistics and logs", .timeLimit(.minutes(1)))
     func checkpoint() throws {
         try use { podman in

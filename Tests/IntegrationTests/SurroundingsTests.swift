@@ -1,0 +1,311 @@
+import Testing
+
+extension Integration {
+    /// What a container's processes do to what config.json has put around them: kept, or refused by name while the
+    /// container lives.
+    @Suite(.serialized, .enabled(if: Runtime.canCheckpoint))
+    struct Surroundings {
+        /// What is done inside, how it is taken back, and what a checkpoint says in between.
+        struct Change: CustomTestStringConvertible, Sendable {
+            let done: String
+            let undone: String
+            let complaint: [String]
+            var testDescription: String { done }
+
+            init(_ done: String, _ undone: String, _ complaint: String...) {
+                (self.done, self.undone, self.complaint) = (done, undone, complaint)
+            }
+        }
+
+        private static let madeLater = "was made after the container's program started"
+
+        private static let mounts = [
+            Change("mount -t tmpfs inner /tmp", "umount /tmp", "type tmpfs at /tmp", madeLater, "config.json"),
+            Change("mount -o bind /state /tmp", "umount /tmp", " at /tmp", madeLater, "unmount it"),
+            Change("touch /tmp/f && mount -o bind /tmp/f /etc/hosts", "umount /etc/hosts", "at /etc/hosts", madeLater),
+            // Over what is hidden or read-only: security.
+            Change("mount -t proc proc /tmp", "umount /tmp", "type proc at /tmp", madeLater),
+            Change("mount -t proc proc /proc", "umount /proc", "type proc at /proc", madeLater),
+            Change(
+                "mount -o remount,bind,rw /proc/sys", "mount -o remount,bind,ro /proc/sys",
+                "type proc at /proc/sys", "was `ro"),
+            Change(
+                "mount -o remount,bind,ro,nosuid,nodev,noexec /dev/shm",
+                "mount -o remount,bind,rw,nosuid,nodev,noexec /dev/shm", "type tmpfs at /dev/shm", "is `ro", "was `rw"),
+            Change(
+                "mount -o remount,nosuid,nodev,noexec,size=1m /dev/shm",
+                "mount -o remount,nosuid,nodev,noexec,size=65536k /dev/shm", "size=1024k", "size=65536k"),
+            Change("mount --make-shared /dev/shm", "mount --make-private /dev/shm", "at /dev/shm", "shared"),
+            Change(
+                "umount /dev/mqueue", "mount -t mqueue -o nosuid,nodev,noexec mqueue /dev/mqueue",
+                "type mqueue at /dev/mqueue", "is gone", "config.json"),
+            Change("umount /proc/sys", "true", "type proc at /proc/sys", "is gone"),
+        ]
+
+        private static let devices = [
+            Change("mknod /dev/mem c 1 1", "rm /dev/mem", "tmpfs at /dev", "mem: the device 1:1", "linux.devices"),
+            Change("chmod 600 /dev/full", "chmod 666 /dev/full", "full: the device 1:7", "mode 20600"),
+            Change("rm /dev/full", "mknod -m 666 /dev/full c 1 7", "device /dev/full", "is gone"),
+            Change("mknod /scratch/disk b 7 7", "rm /scratch/disk", "tmpfs at /scratch", "disk", "the device 7:7"),
+            Change("mkdir /ram/kept", "rmdir /ram/kept", "/ram/kept", "remove it"),
+        ]
+
+        /// A container that sleeps, whose `exec` has what it takes.
+        private func container(_ bed: TestBed) throws -> Container {
+            let container = try bed.container(.busybox, arguments: ["sleep", "1000"])
+            try Files.write("", to: container.bundle.rootfs + "/etc/hosts")
+            try container.bundle.addMount("/scratch", type: "tmpfs", source: "tmpfs", ["nosuid"])
+            try container.bundle.addMount("/ram", type: "ramfs", source: "ramfs", ["nosuid"])
+            try container.bundle.edit { config in
+                config["linux"]["seccomp"] = .null
+                for set in ["bounding", "effective", "permitted"] {
+                    config["process"]["capabilities"][set] = .strings(["CAP_SYS_ADMIN", "CAP_MKNOD", "CAP_NET_ADMIN"])
+                }
+                config["linux"]["resources"]["devices"] = [["allow": true, "access": "rwm"]]
+            }
+            return container
+        }
+
+        private func inside(_ container: Container, _ script: String) throws {
+            try container.exec("sh", "-c", script).succeeded()
+        }
+
+        @Test(
+            "a change is refused by name, and no more when it is taken back", .timeLimit(.minutes(1)),
+            arguments: mounts + devices)
+        func refused(change: Change) throws {
+            try TestBed.use { bed in
+                let container = try container(bed)
+                try container.run()
+                // What is restored knows what it started with, too.
+                try container.checkpoint(to: "first")
+                try container.restore(from: "first")
+                try inside(container, change.done)
+                for leaveRunning in [true, false] {
+                    let outcome = try container.checkpointCommand(to: "image", leaveRunning: leaveRunning).run()
+                    #expect(outcome.status == 1 && outcome.isOneComplaint, "\(outcome)")
+                    for part in change.complaint { #expect(outcome.errors.contains(part), "\(part): \(outcome)") }
+                    #expect(!Files.exists(container.imageFolder("image") + "/inventory.img"))
+                    #expect(try container.status() == "running")
+                }
+                guard change.undone != "true" else { return }
+                try inside(container, change.undone)
+                try container.checkpoint(to: "image")
+                try container.restore(from: "image")
+            }
+        }
+
+        private static let networks = [
+            Change(
+                "ip address add 10.9.8.7/24 dev lo", "ip address del 10.9.8.7/24 dev lo", "address 10.9.8.7/24 of lo"),
+            Change(
+                "ip address del 127.0.0.1/8 dev lo", "ip address add 127.0.0.1/8 dev lo", "127.0.0.1/8 of lo",
+                "taken away"),
+            Change("ip address add fd00::5/64 dev lo", "ip address del fd00::5/64 dev lo", "address fd00::5/64 of lo"),
+            Change("ip link add d0 type veth peer name d1", "ip link del d0", "interface d", "(veth)", "added"),
+            Change("ip link set lo mtu 1400", "ip link set lo mtu 65536", "interface lo", "MTU 1400"),
+            Change(
+                "ip route add 10.5.0.0/16 dev lo", "ip route del 10.5.0.0/16 dev lo", "route 10.5.0.0/16 (IPv4) by lo"),
+            Change(
+                "ip rule add from 10.1.0.0/16 table 7", "ip rule del from 10.1.0.0/16 table 7", "routing rule", "(IPv4)"
+            ),
+            Change(
+                "ip neigh add 10.4.4.4 lladdr 02:00:00:00:00:01 dev lo nud permanent",
+                "true", "neighbour ", "of lo"),
+            Change("iptables-nft -A INPUT -s 10.3.3.3 -j DROP", "true", "nftables "),
+            Change("iptables-legacy -A INPUT -s 10.3.3.3 -j DROP", "iptables-legacy -F", "iptables table filter"),
+            Change("ip6tables-legacy -P OUTPUT DROP", "ip6tables-legacy -P OUTPUT ACCEPT", "ip6tables table filter"),
+        ]
+
+        /// With this machine's programs of the network.
+        private func networkContainer(_ bed: TestBed, capabilities: [String]) throws -> Container {
+            let container = try bed.container(.programs([]), arguments: ["/bin/sleep", "1000"])
+            try container.mountUsr()
+            try Files.makeFolder(container.bundle.rootfs + "/run")  // for a lock of iptables-legacy
+            try container.bundle.edit { config in
+                config["linux"]["seccomp"] = .null
+                for set in ["bounding", "effective", "permitted"] {
+                    config["process"]["capabilities"][set] = .strings(capabilities)
+                }
+            }
+            return container
+        }
+
+        @Test("a change of the network is refused by name", .timeLimit(.minutes(1)), arguments: networks)
+        func network(change: Change) throws {
+            try TestBed.use { bed in
+                let container = try networkContainer(bed, capabilities: ["CAP_NET_ADMIN", "CAP_NET_RAW"])
+                try container.run()
+                try container.checkpoint(to: "first")
+                try container.restore(from: "first")
+                try inside(container, change.done)
+                let outcome = try container.checkpointCommand(to: "image").run()
+                #expect(outcome.status == 1 && outcome.isOneComplaint, "\(outcome)")
+                for part in change.complaint + ["by a path"] {
+                    #expect(outcome.errors.contains(part), "\(part): \(outcome)")
+                }
+                guard change.undone != "true" else { return }
+                try inside(container, change.undone)
+                try container.checkpoint(to: "image")
+            }
+        }
+
+        @Test("what exec is given more rights for is noticed, too", .timeLimit(.minutes(1)))
+        func networkByExec() throws {
+            try TestBed.use { bed in
+                let container = try networkContainer(bed, capabilities: [])
+                try container.run()
+                let add = [
+                    "exec", "--cap", "CAP_NET_ADMIN", container.id, "ip", "address", "add", "10.9.8.7/24", "dev", "lo",
+                ]
+                try bed.runtime.command(add).run().succeeded()
+                let outcome = try container.checkpointCommand(to: "image").run()
+                #expect(outcome.status == 1 && outcome.errors.contains("address 10.9.8.7/24 of lo"), "\(outcome)")
+            }
+        }
+
+        @Test("what hooks and clients have made before the start is no reason to refuse", .timeLimit(.minutes(1)))
+        func madeBefore() throws {
+            try TestBed.use { bed in
+                let container = try networkContainer(bed, capabilities: ["CAP_NET_ADMIN", "CAP_SYS_ADMIN"])
+                let script = """
+                    pid=$(sed 's/.*"pid": *\\([0-9]*\\).*/\\1/')
+                    nsenter -t $pid -n sh -c 'ip address add 10.9.8.7/24 dev lo; ip route add 10.5.0.0/16 dev lo'
+                    """
+                try container.bundle.edit { config in
+                    config["hooks"]["createRuntime"] = [["path": "/bin/sh", "args": ["sh", "-c", .string(script)]]]
+                }
+                var create = bed.runtime.command(["create", "--bundle", container.bundle.folder, container.id])
+                create.output = container.bundle.folder + "/out.log"
+                try create.run().succeeded()
+                let pid = try container.pid()
+                try Command("nsenter", "-t", "\(pid)", "-m", "mount", "-t", "tmpfs", "client", "/tmp").run().succeeded()
+                try bed.runtime.run("start", container.id).succeeded()
+                try container.checkpoint(to: "first")
+                try container.restore(from: "first")
+                #expect(try container.exec("ip", "address").succeeded().output.contains("10.9.8.7/24"))
+                try container.checkpoint(to: "second", leaveRunning: true)
+            }
+        }
+
+        @Test("a namespace by path is its owner's", .timeLimit(.minutes(1)))
+        func namespaceByPath() throws {
+            try TestBed.use { bed in
+                try Command("ip", "netns", "add", bed.token).run().succeeded()
+                defer { _ = try? Command("ip", "netns", "delete", bed.token).run() }
+                let container = try networkContainer(bed, capabilities: ["CAP_NET_ADMIN"])
+                try container.bundle.edit { config in
+                    let others = config["linux"]["namespaces"].elements.filter { $0["type"] != "network" }
+                    config["linux"]["namespaces"] = .array(
+                        others + [["type": "network", "path": .string("/run/netns/" + bed.token)]])
+                }
+                try container.run()
+                try inside(container, "ip address add 10.9.8.7/24 dev lo")
+                try container.checkpoint(to: "image")
+                try container.restore(from: "image")
+                #expect(try container.exec("ip", "address").succeeded().output.contains("10.9.8.7/24"))
+            }
+        }
+
+        @Test("mounts that come and go with the host's are the host's", .timeLimit(.minutes(1)))
+        func propagated() throws {
+            try TestBed.use { bed in
+                let shared = bed.folder + "/shared"
+                try Files.makeFolder(shared)
+                try Command("mount", "-t", "tmpfs", "t", shared).run().succeeded()
+                defer { _ = try? Command("umount", "-R", shared).run() }
+                try Command("mount", "--make-shared", shared).run().succeeded()
+                for name in ["one", "two"] { try Files.makeFolder(shared + "/" + name) }
+                try Command("mount", "-t", "tmpfs", "t", shared + "/one").run().succeeded()
+                let container = try container(bed)
+                try container.bundle.addMount("/volume", source: shared, ["rbind", "rslave"])
+                try container.run()
+                try Command("umount", shared + "/one").run().succeeded()
+                try Command("mount", "-t", "tmpfs", "t", shared + "/two").run().succeeded()
+                try Files.write("seen", to: shared + "/two/file")
+                try container.checkpoint(to: "image")
+                try container.restore(from: "image")
+                #expect(try container.exec("cat", "/volume/two/file").succeeded().output == "seen")
+                // The container's own is told from it.
+                try inside(container, "mkdir /volume/three && mount -t tmpfs inner /volume/three")
+                let outcome = try container.checkpointCommand(to: "again").run()
+                #expect(outcome.status == 1 && outcome.errors.contains("at /volume/three was made"), "\(outcome)")
+            }
+        }
+
+        @Test(
+            "a file that is bound into a tmpfs is there after a restore, and what lies beside it",
+            .timeLimit(.minutes(1)))
+        func boundFile() throws {
+            try TestBed.use { bed in
+                let container = try container(bed)
+                try Files.write("from outside", to: bed.folder + "/tool")
+                try container.bundle.addMount("/scratch/deep/tool", source: bed.folder + "/tool", ["bind", "ro"])
+                try container.run()
+                try inside(container, "echo beside >/scratch/deep/beside; echo above >/scratch/above")
+                for number in 1...2 {
+                    try container.checkpoint(to: "image\(number)")
+                    try container.restore(from: "image\(number)")
+                    let seen = try container.exec("sh", "-c", "cd /scratch; cat deep/tool deep/beside above")
+                        .succeeded().output
+                    #expect(seen == "from outsidebeside\nabove")
+                }
+            }
+        }
+
+        @Test(
+            "a part of a tmpfs that is mounted again is refused by name", .timeLimit(.minutes(1)),
+            arguments: [("scratch/b", "b: this file system itself"), ("tmp", "tmpfs at /tmp: only /a of it")])
+        func part(place: String, complaint: String) throws {
+            try TestBed.use { bed in
+                let container = try container(bed)
+                let script = "mkdir -p scratch/a \(place) && mount --bind scratch/a \(place)"
+                try container.bundle.edit { config in
+                    config["hooks"]["createContainer"] = [["path": "/bin/sh", "args": ["sh", "-c", .string(script)]]]
+                }
+                try container.run()
+                let outcome = try container.checkpointCommand(to: "image").run()
+                #expect(
+                    outcome.status == 1 && outcome.isOneComplaint && outcome.errors.contains(complaint), "\(outcome)")
+            }
+        }
+
+        @Test("sysctls that a program has set are set again", .timeLimit(.minutes(1)))
+        func parameters() throws {
+            try TestBed.use { bed in
+                let container = try container(bed)
+                try container.bundle.edit { config in
+                    config["linux"]["readonlyPaths"] = .null
+                    for set in ["bounding", "effective", "permitted"] {
+                        config["process"]["capabilities"][set] = .strings(["CAP_NET_ADMIN"])
+                    }
+                }
+                try container.run()
+                let values = [
+                    "net/ipv4/ip_forward": "1", "net/ipv4/conf/lo/rp_filter": "2",
+                    "net/ipv4/conf/default/send_redirects": "0",
+                    "net/core/somaxconn": "77", "net/ipv4/ip_local_port_range": "20000\t20100",
+                    "kernel/shmmax": "123456",
+                    "kernel/sem": "250\t32000\t50\t100", "fs/mqueue/msg_max": "20",
+                ]
+                for (name, value) in values { try inside(container, "echo '\(value)' >/proc/sys/\(name)") }
+                for number in 1...2 {
+                    try container.checkpoint(to: "image\(number)")
+                    try container.restore(from: "image\(number)")
+                    for (name, value) in values {
+                        let now = try container.exec("cat", "/proc/sys/" + name).succeeded().output
+                        #expect(now == value, "\(name)")
+                    }
+                }
+                // Another bundle does not let the container change them.
+                try container.checkpoint(to: "image3")
+                try container.bundle.edit { $0["linux"]["readonlyPaths"] = .strings(["/proc/sys"]) }
+                let outcome = try container.restoreCommand(from: "image3").run()
+                #expect(outcome.status == 1, "\(outcome)")
+                #expect(
+                    (Files.text(of: container.bundle.folder + "/out.log") ?? "").contains(
+                        "does not let the container change sysctl"))
+            }
+        }
+    }
+}
