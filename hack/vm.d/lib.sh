@@ -17,6 +17,13 @@ skip() {
     exit 77
 }
 
+# need_v1 CONTROLLER…: some kernels have them in v2 alone (memory and cpuset, Linux 7.3 as Debian builds it).
+need_v1() {
+    [ "$mode" = hybrid ] || return 0
+    local controller
+    for controller in "$@"; do [ -d /sys/fs/cgroup/$controller ] || skip "no v1 controller $controller on this kernel"; done
+}
+
 # A bundle: busybox that sleeps.
 make_template() {
     mkdir -p /work/template/rootfs/{bin,proc,dev,sys,tmp,etc}
