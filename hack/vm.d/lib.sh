@@ -86,10 +86,11 @@ eventually() {
 
 # refused TEXT COMMAND…: it fails, and says so.
 refused() {
-    local text=$1 said
+    local text=$1 said code=0
     shift
-    if said=$("$@" 2>&1); then fail "was not refused: $*"; fi
-    [[ $said == *"$text"* ]] || fail "said $said, not $text"
+    said=$("$@" 2>&1) || code=$?
+    [ $code != 0 ] || fail "was not refused: $*"
+    [[ $said == *"$text"* ]] || fail "ended with $code and said $said, not $text"
 }
 
 # says TEXT COMMAND…: whatever its status.
