@@ -2,6 +2,7 @@
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 stasis=$PWD/.build/release/stasis
+suites=$PWD/.build/suites
 
 die() {
     echo "$*" >&2
@@ -51,21 +52,29 @@ fetch_crit() {
     dpkg-deb --fsys-tarfile "$folder"/criu_*.deb | tar -C "$folder" -x ./usr/lib/python3 ./usr/bin/crit
 }
 
+# suite_apt SUITE PROGRAM ARGUMENT…: apt-get or apt-cache for another suite of Debian's than this machine's, from the same
+# mirror and with lists of its own.
+suite_apt() {
+    local suite=$1 program=$2 folder=$suites/$1
+    shift 2
+    if [ ! -e "$folder/sources.list" ]; then
+        mkdir -p "$folder/lists"
+        echo "deb $(debian_mirror) $suite main" >"$folder/sources.list"
+    fi
+    "$program" -q -o Dir::Etc::SourceList="$folder/sources.list" -o Dir::Etc::SourceParts=/dev/null \
+        -o Dir::State::Lists="$folder/lists" -o Dir::Cache="$folder" -o APT::Sandbox::User=root "$@"
+}
+
 # The C library of Debian forky into .build/forky: workloads run on it as well as on this machine's.
 fetch_forky() {
-    local folder=$PWD/.build/forky mirror options
+    local folder=$PWD/.build/forky
     [ ! -e "$folder/usr/lib/x86_64-linux-gnu/libc.so.6" ] || return 0
-    # The mirror that apt uses here.
-    mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null |
-        sed -n 's/^URIs: *\([^ ]*\).*/\1/p; s/^deb \(\[[^]]*\] \)*\([^ ]*\).*/\2/p' | head -n 1) || :
-    mkdir -p "$folder/apt/lists"
-    echo "deb $mirror forky main" >"$folder/apt/sources.list"
-    options=(-q -o Dir::Etc::SourceList="$folder/apt/sources.list" -o Dir::Etc::SourceParts=/dev/null
-        -o Dir::State::Lists="$folder/apt/lists" -o Dir::Cache="$folder/apt")
-    (cd "$folder" && apt-get "${options[@]}" update && apt-get "${options[@]}" download libc6) >&2
+    mkdir -p "$folder"
+    suite_apt forky apt-get update >&2
+    (cd "$folder" && suite_apt forky apt-get download libc6) >&2
     dpkg-deb --fsys-tarfile "$folder"/libc6_*.deb | tar -C "$folder" -x \
         ./usr/lib/x86_64-linux-gnu/libc.so.6 ./usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2
-    rm -r "$folder/apt" "$folder"/libc6_*.deb
+    rm "$folder"/libc6_*.deb
 }
 
 # Swift from PATH, else the distribution's.

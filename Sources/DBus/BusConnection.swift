@@ -39,9 +39,10 @@ package struct BusConnection: ~Copyable {
         }
     }
 
-    /// EXTERNAL without a name: the other end takes the user from the socket, whatever namespace the caller is in.
+    /// EXTERNAL without a name: the other end takes the user from the socket, whatever namespace the caller is in. BEGIN is
+    /// said before it has agreed: of what comes with BEGIN in one read, systemd takes no notice until more comes.
     private mutating func authenticate() throws(DBusError) {
-        try send(Array("\0AUTH EXTERNAL\r\nDATA\r\n".utf8))
+        try send(Array("\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n".utf8))
         let deadline = Deadline(seconds)
         while true {
             let text = String(decoding: received, as: UTF8.self)
@@ -53,7 +54,6 @@ package struct BusConnection: ~Copyable {
             try receive(until: deadline)
         }
         received = []
-        try send(Array("BEGIN\r\n".utf8))
     }
 
     private mutating func askBus(_ member: String, _ arguments: [DBusValue] = []) throws(DBusError) {

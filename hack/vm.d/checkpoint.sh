@@ -25,7 +25,8 @@ check_counter_goes_on_after_restore() {
 # With a limit that only the host's root may raise. The file system knows the container's root by its own number.
 check_user_namespace() {
     [ "$runtime" != runc ] || skip "runc needs CRIU"
-    config '.linux.namespaces += [{type: "user"}] | .process.rlimits = [{type: "RLIMIT_NOFILE", soft: 1000, hard: 900000}]
+    config '.linux.namespaces += [{type: "user"}]
+        | .process.rlimits = [{type: "RLIMIT_NOFILE", soft: 1000, hard: 900000}, {type: "RLIMIT_NICE", soft: 27, hard: 27}]
         | .process.scheduler = {policy: "SCHED_OTHER", nice: -7}
         | .linux.uidMappings = [{containerID: 0, hostID: 300000, size: 65536}] | .linux.gidMappings = .linux.uidMappings'
     chown -R 300000:300000 rootfs

@@ -1,13 +1,17 @@
 # A container's life where every controller is in one hierarchy.
 
+# As runc 1.5 does: no ambient capabilities, and another version than Debian 12's runc knows.
 check_spec_writes_what_runc_does() {
-    local flag
+    local flag file
     for flag in "" --rootless; do
         rm -rf /work/spec
         mkdir -p /work/spec/{ours,runcs}
         runtime spec -b /work/spec/ours $flag
         runc spec -b /work/spec/runcs $flag
-        cmp /work/spec/*/config.json
+        for file in /work/spec/*/config.json; do
+            jq -S 'del(.ociVersion, .process.capabilities.ambient)' "$file" >"$file.comparable"
+        done
+        cmp /work/spec/*/config.json.comparable
     done
 }
 

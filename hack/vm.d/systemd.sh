@@ -38,6 +38,7 @@ check_wrong_path_is_refused() {
 }
 
 check_limits_outlive_a_reload_of_systemd() {
+    need_v1 memory
     placed system.slice:test:vm
     config '.linux.resources = {memory: {limit: 67108864}, pids: {limit: 20}, devices: [{allow: false, access: "rwm"}],
         cpu: {quota: 50000, period: 100000, shares: 512}}
@@ -71,6 +72,7 @@ check_one_process_is_enough() {
 }
 
 check_cpuset_properties() {
+    need_v1 cpuset
     placed system.slice:test:vm
     config '.linux.resources.cpu = {cpus: "1", mems: "0"}'
     launch
@@ -108,6 +110,7 @@ check_wrong_annotation_is_refused() {
 }
 
 check_update_tells_systemd() {
+    need_v1 memory
     placed system.slice:test:vm
     launch
     runtime update --pids-limit 44 --memory 50331648 --cpu-share 2048 $id

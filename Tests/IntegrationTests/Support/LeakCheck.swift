@@ -25,12 +25,15 @@ struct LeakCheck {
     }
 
     /// Mount points in this mount namespace.
-    func mounts() -> [String] {
-        (Files.text(of: "/proc/self/mountinfo") ?? "").split(separator: "\n").filter { $0.contains(token) }
+    func mounts() -> [String] { Self.mountPoints { $0.contains(token) } }
+
+    private static func mountPoints(where holds: (_ line: Substring) -> Bool) -> [String] {
+        (Files.text(of: "/proc/self/mountinfo") ?? "").split(separator: "\n").filter(holds)
             .compactMap { line in line.split(separator: " ").dropFirst(4).first.map(String.init) }
     }
 
-    /// Folders in every cgroup hierarchy, the deepest first.
+    /// Folders in every cgroup hierarchy, the deepest first. podman makes others, plain ones, where somebody made
+    /// `hugetlb` or `net_cls` in the tmpfs at /sys/fs/cgroup.
     func cgroups() -> [String] {
         var found: [String] = []
         func search(_ folder: String) {
@@ -41,7 +44,7 @@ struct LeakCheck {
                 if path.contains(token) { found.append(path) }
             }
         }
-        search("/sys/fs/cgroup")
+        Set(Self.mountPoints { $0.contains(" /sys/fs/cgroup") && $0.contains(" - cgroup") }).forEach(search)
         return found
     }
 
