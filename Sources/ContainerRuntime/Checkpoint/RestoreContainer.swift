@@ -123,7 +123,7 @@ func policy(_ spec: Spec, limits inherited: ProcessLimits) throws -> RestorePoli
         group: user.gid, groups: Set([user.gid] + user.additionalGids), limits: limits(process, inherited),
         memoryMounts: spec.memoryMounts,
         hasTerminal: process?.terminal == true, userNamespace: userNamespace(spec.linux))
-    policy.givesRealTimeIO = process?.ioPriority?.class.number == 1
+    policy.givesRealTimeIO = process?.ioPriority?.class == .realTime
     policy.makesHostName = spec.makes(.uts)
     policy.parameterNamespaces = spec.parameterNamespaces
     policy.profile = process?.apparmorProfile.flatMap { $0.isEmpty ? nil : $0 }
