@@ -109,14 +109,8 @@ extension Integration {
                 #expect(try containerd.status("c") == "RUNNING")
                 _ = try containerd.count("c", beyond: try containerd.count("c", beyond: 0))
 
-                // A process that exec put in cannot come back, so it stops the checkpoint, and the container goes on.
+                // What exec put in stops no checkpoint.
                 try containerd.exec("c", flags: ["--detach"], "sleep", "1000").run().succeeded()
-                let refused = try containerd.command(["task", "checkpoint", "--exit", "c"]).run()
-                #expect(refused.status == 1 && refused.errors.contains("(sleep) was put into"), "\(refused)")
-                #expect(try containerd.status("c") == "RUNNING")
-                _ = try containerd.exec("c", "killall", "sleep").run()
-                _ = try containerd.count("c", beyond: try containerd.count("c", beyond: 0))
-
                 let reference = try containerd.run("task", "checkpoint", "--exit", "c")
                 #expect(try containerd.run("image", "list", "--quiet").contains(reference))
                 #expect(until(seconds: 5) { (try? containerd.status("c")) == "STOPPED" })
