@@ -5,6 +5,7 @@ import re
 import shutil
 import statistics
 import struct
+import subprocess
 import sys
 import tempfile
 import time
@@ -39,11 +40,15 @@ def frozen_time(stats):
 
 
 class Stopwatch:
-    """A container that holds memory and times from inside how long it stood still."""
+    """A container that holds memory and times from inside how long it stood still.
 
-    def __init__(self, laboratory, size):
+    With a number of processes it has as many, the last of which holds what cannot be checkpointed.
+    """
+
+    def __init__(self, laboratory, size, processes=0, runtime=STASIS):
         self.laboratory = laboratory
-        self.bundle = laboratory.bundle("stopwatch", str(size))
+        self.runtime = runtime
+        self.bundle = laboratory.bundle("stopwatch", str(size), str(processes))
         self.state = self.bundle / "rootfs" / "state"
         self.id = laboratory.name(str(size))
         self.command("run", "--detach", "--bundle", self.bundle, self.id)
@@ -51,7 +56,7 @@ class Stopwatch:
         self.ask()
 
     def command(self, *words):
-        return self.laboratory.run(STASIS, "--root", self.laboratory.folder / "root", *words,
+        return self.laboratory.run(self.runtime, "--root", self.laboratory.folder / "root", *words,
                                    log=self.laboratory.folder / f"log-{words[0]}")
 
     def wait(self, name, seconds):
@@ -90,6 +95,18 @@ class Stopwatch:
         row["first instruction"] = (self.ask()[2] - start) / 1e6
         return row
 
+    def refusal(self):
+        """How long it stood still for a checkpoint that was refused (ms)."""
+        time.sleep(0.02)
+        self.ask()
+        image = self.laboratory.folder / "refused"
+        refused = subprocess.run(
+            [self.runtime, "--root", self.laboratory.folder / "root", "checkpoint", "--image-path", image, self.id],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        if refused.returncode != 1 or "inotify" not in refused.stderr:
+            sys.exit(f"the checkpoint was not refused: {refused.stderr}")
+        return self.ask()[0] / 1e6
+
     def end(self):
         self.command("delete", "--force", self.id)
 
@@ -123,6 +140,34 @@ def measure_memory(laboratory, size, runs, tmpfs):
          CRIU.get((key, size), "")] for key, label in MEMORY_ROWS.items()])
     print(f"\nPeak memory of stasis: checkpoint {median('disk', 'checkpoint peak'):.1f} MiB, restore "
           f"{median('disk', 'restore peak'):.1f} MiB. The image: {median('disk', 'image'):.1f} MiB.")
+
+
+def measure_refusal(laboratory, runs):
+    rows = []
+    for processes in [1, 50]:
+        watch = Stopwatch(laboratory, 1, processes)
+        still = [watch.refusal() for _ in range(runs)]
+        watch.end()
+        rows.append([str(processes), f"{statistics.median(still):.1f} ms", f"{max(still):.1f} ms"])
+    table(f"a checkpoint that is refused, {runs} runs: how long the container stood still",
+          ["processes", "median", "longest"], rows)
+
+
+def measure_against(laboratory, before, runs, tmpfs):
+    """Another build of stasis in the same run."""
+    watches = {"stasis": Stopwatch(laboratory, 1), "before": Stopwatch(laboratory, 1, runtime=before)}
+    rows = {name: [] for name in watches}
+    for turn, name in enumerate(interleaved(list(watches), runs + 1)):
+        row = watches[name].cycle(pathlib.Path(tmpfs))
+        if turn >= len(watches):
+            rows[name].append(row)
+    for watch in watches.values():
+        watch.end()
+    def line(key, label):
+        now, then = (statistics.median(row[key] for row in rows[name]) for name in watches)
+        return [label, f"{now:.2f} ms", f"{then:.2f} ms", f"{now / then:.3f}"]
+    table(f"1 MiB on tmpfs, {runs} runs each", ["", "stasis", str(before), "ratio"],
+          [line(key, label) for key, label in MEMORY_ROWS.items()])
 
 
 def warm_up():

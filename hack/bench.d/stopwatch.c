@@ -1,11 +1,15 @@
+// stopwatch MIB [PROCESSES]
+//
 // Holds MIB of memory that cannot be compressed, and watches two clocks without a pause. On SIGUSR1 it writes to
 // /state/gap: the largest gap in CLOCK_MONOTONIC, the largest in CLOCK_REALTIME, when that one ended (all in ns), and
-// whether its memory is still what it was; then it begins anew.
+// whether its memory is still what it was; then it begins anew. Of further PROCESSES, which wait, the last holds an inotify
+// descriptor.
 #include <fcntl.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
@@ -35,6 +39,11 @@ int main(int argc, char **argv) {
         words[i] = random;
     }
     uint64_t whole = digest(words, size / 8);
+    for (int i = argc > 2 ? atoi(argv[2]) : 0; i > 0; i--) {
+        if (fork()) continue;
+        if (i == 1) inotify_init();
+        for (;;) pause();
+    }
     signal(SIGUSR1, on_question);
     close(open("/state/ready", O_WRONLY | O_CREAT, 0644));
     for (;;) {
