@@ -82,7 +82,9 @@ extension Integration {
                 ),
                 ("run --rm --pids-limit 1 bb sh -c 'ls; ls'", ["can't fork", "ended with 2"]),
                 (
-                    "echo words | run --rm -i bb sh -c 'cat; echo >&2 worse; exit 9'",
+                    // Two pipes: which of them docker reads first is its affair.
+                    "echo words | run --rm -i bb sh -c 'cat; echo >&2 worse; exit 9' 2>$files/$c; code=$?; "
+                        + "cat $files/$c; (exit $code)",
                     ["words", "worse", "ended with 9"]
                 ),
                 ("run --rm --init bb sh -c 'kill -9 $$'", ["ended with 137"]),
