@@ -53,7 +53,16 @@ struct Comparison {
 
     /// - Parameter inFull: whether to compare all that was said; otherwise the exit status.
     func compare(_ rows: [Row], inFull: Bool = true) throws(Failure) {
-        for (row, (runc, tested)) in zip(rows, try results(of: rows.map(\.script))) {
+        var results = try results(of: rows.map(\.script))
+        // What clients print of things that happen beside each other has no order: a difference counts that comes twice.
+        let doubtful = rows.indices.filter { index in
+            let (runc, tested) = results[index]
+            return runc.last != tested.last || inFull && !Self.difference(runc, tested).isEmpty
+        }
+        for (index, second) in zip(doubtful, try self.results(of: doubtful.map { rows[$0].script })) {
+            results[index] = second
+        }
+        for (row, (runc, tested)) in zip(rows, results) {
             #expect(runc.last == tested.last, "\(row.script)")
             if inFull { #expect(Self.difference(runc, tested) == [], "\(row.script)") }
             for text in row.says {
