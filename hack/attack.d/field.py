@@ -258,7 +258,7 @@ class Container:
         raise Fault(f"process {self.pid} is in no cgroup of its container")
 
     def checkpoint_words(self, image, *flags):
-        return ["checkpoint", "--image-path", image, "--work-path", self.bundle / "work", *flags, self.id]
+        return ["checkpoint", "--file-locks", "--image-path", image, "--work-path", self.bundle / "work", *flags, self.id]
 
     def restore_words(self, image):
         return ["restore", "--detach", "--bundle", self.bundle, "--image-path", image, "--work-path",
