@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 from pycriu.images import images, magic, pb
 
 SOURCES = ["counter", "process_tree", "threads", "signals", "interval_timer", "pipe", "unix_socketpair", "descriptors",
-           "epoll", "eventfd", "timerfd", "signalfd", "memory", "tcp_listen", "file_lock", "fpu", "rseq",
+           "epoll", "eventfd", "timerfd", "signalfd", "memory", "file_lock", "fpu", "rseq",
            "unix_named", "hostile/stop_timer"]
 NAMES = ["", "/", ".", "..", "../../../etc/passwd", "/proc/kmsg", "/proc/kallsyms", "/proc/1/mem", "/proc/self/mem",
          "/proc/sysrq-trigger", "/proc/self/root/etc/secret", "/sys/kernel/debug", "/etc/secret", "/dev/kmsg",
