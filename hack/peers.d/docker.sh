@@ -16,11 +16,6 @@ in_container() { docker exec "$@"; }
 # A checkpoint of a container with a network of its own fails in docker 28 itself, at the start.
 run_counter() { container -d --network host --name "$@" $image sh -c "$counter"; }
 inspect() { docker inspect "$1" --format "{{$2}}"; }
-is() { [ "$(inspect "$1" .State.Status)" = "$2" ]; }
-mounts() {
-    local pair
-    for pair in $shared_folders; do echo --volume "$pair:ro"; done
-}
 # containerd refuses to store the same content again while it remembers it.
 forget() {
     ctr -n moby leases create --id brief

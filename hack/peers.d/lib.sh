@@ -29,6 +29,14 @@ skip() {
     exit 77
 }
 
+# The client's container is in that state.
+is() { [ "$(inspect "$1" .State.Status)" = "$2" ]; }
+# Flags of the client that give a container the shared folders.
+mounts() {
+    local pair
+    for pair in $shared_folders; do echo --volume "$pair:ro"; done
+}
+
 # ends_with CODE COMMAND…: its exit code.
 ends_with() {
     local expected=$1 code=0 said

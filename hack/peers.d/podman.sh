@@ -28,11 +28,6 @@ run_counter() { container -d --name "$@" $image sh -c "$counter"; }
 checkpoint() { podman container checkpoint "$@"; }
 restore() { podman container restore "$@"; }
 inspect() { podman inspect "$1" --format "{{$2}}"; }
-is() { [ "$(inspect "$1" .State.Status)" = "$2" ]; }
-mounts() {
-    local pair
-    for pair in $shared_folders; do echo --volume "$pair:ro"; done
-}
 clean() {
     podman pod rm --force --all -t 0
     podman rm --force --all -t 0
