@@ -46,8 +46,10 @@ package enum Guest {
     ///
     /// - Returns: whether it belongs to the container by now; if not, it needs another look.
     static func isIn(_ guest: pid_t, _ policy: Policy, _ patience: Patience) throws -> Bool {
-        guard let status = try? ProcessStatus(guest), !status.isZombie else { return false }
-        if policy != .refuse, !status.isFork { return true }
+        guard let process = try? CapturedProcess(hostPid: guest, parent: nil),
+            !process.isZombie || process.hasLostLeader
+        else { return false }
+        if policy != .refuse, !process.status.isFork { return true }
         guard patience.wait() else {
             throw CheckpointError(
                 "process \(guest) (\(commandName(guest))) was put into the container from outside (exec)"
