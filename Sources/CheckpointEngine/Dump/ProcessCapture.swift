@@ -51,27 +51,27 @@ struct ProcessCapture {
         try results.check()
         let timers = try PosixTimer.capture(process, session)
         try PeerCredentials.ask(session, into: dump)
-        func state(
-            _ question: ThreadState.Question, _ results: Program.Results, _ thread: TracedThread
-        ) throws -> (entry: ThreadCoreEntry, tidAddress: UInt64) {
-            try ThreadState.capture(question, results, thread, process: process, in: dump.userNamespace)
-        }
-        func note(_ question: Tunables.Question, _ results: Program.Results, _ index: Int) throws {
+        func answer(
+            _ question: ThreadState.Question, _ tunablesQuestion: Tunables.Question, _ results: Program.Results,
+            _ index: Int
+        ) throws -> (entry: ThreadCoreEntry, tidAddress: UInt64, status: ProcessStatus) {
+            let thread = process.threads[index]
+            let status = try ProcessStatus(thread.tid, path: "/proc/\(process.hostPid)/task/\(thread.tid)")
+            let (entry, tidAddress) = try ThreadState.capture(
+                question, results, thread, status, process: process, in: dump.userNamespace)
             let tunables = try Tunables.capture(
-                question, results, thread: process.threads[index].tid, of: process, all: dump.usableCPUs,
-                area: session.area)
+                tunablesQuestion, results, status, of: process, all: dump.usableCPUs, area: session.area)
             dump.tunables += tunables.line(of: process.innerThreads[index]) ?? ""
+            return (entry, tidAddress, status)
         }
-        var answers = [try state(threadQuestion, results, process.threads[0])]
-        try note(tunablesQuestion, results, 0)
-        for (index, thread) in process.threads.enumerated().dropFirst() {
+        var answers = [try answer(threadQuestion, tunablesQuestion, results, 0)]
+        for index in process.threads.indices.dropFirst() {
             var short = Program(session.area.lane(index))
             let question = ThreadState.ask(in: &short)
             let tunables = Tunables.ask(in: &short)
             let told = try session.run(short, inThread: index)
             try told.check()
-            answers.append(try state(question, told, thread))
-            try note(tunables, told, index)
+            answers.append(try answer(question, tunables, told, index))
         }
         // The threads stand again as they were met. A timer that ran out meanwhile has left its signal pending.
         try session.leave()
@@ -101,8 +101,9 @@ struct ProcessCapture {
         if let stopSignal { task.stopSigno = UInt32(stopSignal) }
         if let user = LoginUser.capture(process.hostPid) { task.loginuid = user }
         for (index, thread) in process.threads.enumerated() {
-            let (entry, tidAddress) = answers[index]
-            var core = try coreEntry(thread, entry, tidAddress: tidAddress, signals: own[index], shared: task)
+            let (entry, tidAddress, status) = answers[index]
+            var core = try coreEntry(
+                thread, entry, status, tidAddress: tidAddress, signals: own[index], shared: task)
             if index == 0 {
                 core.tc = task
                 core.ids = ids
@@ -113,8 +114,8 @@ struct ProcessCapture {
     }
 
     private func coreEntry(
-        _ thread: TracedThread, _ state: ThreadCoreEntry, tidAddress: UInt64, signals: [SignalInformation],
-        shared: TaskCoreEntry
+        _ thread: TracedThread, _ state: ThreadCoreEntry, _ status: ProcessStatus, tidAddress: UInt64,
+        signals: [SignalInformation], shared: TaskCoreEntry
     ) throws -> CoreEntry {
         guard !thread.ptrace.hasSyscallUserDispatch() else {
             throw CheckpointError(
@@ -123,7 +124,6 @@ struct ProcessCapture {
         }
         var state = state
         state.signalsP = PendingSignals.entry(signals)
-        let status = try ProcessStatus(thread.tid, path: "/proc/\(process.hostPid)/task/\(thread.tid)")
         if let newest = try Seccomp.capture(thread, mode: status.seccompMode, into: dump) {
             state.seccompMode = .filter
             state.seccompFilter = newest

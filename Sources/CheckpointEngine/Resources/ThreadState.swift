@@ -32,8 +32,8 @@ enum ThreadState {
 
     /// - Returns: the entry, and the address that is cleared at the thread's end.
     static func capture(
-        _ question: Question, _ results: Program.Results, _ thread: TracedThread, process: CapturedProcess,
-        in userNamespace: UserNamespace
+        _ question: Question, _ results: Program.Results, _ thread: TracedThread, _ status: ProcessStatus,
+        process: CapturedProcess, in userNamespace: UserNamespace
     ) throws -> (entry: ThreadCoreEntry, tidAddress: UInt64) {
         guard let stack = results.value(question.alternateStack, as: SIMD3<UInt64>.self),
             let tidAddress = results.value(question.tidAddress, as: UInt64.self),
@@ -42,7 +42,6 @@ enum ThreadState {
             let length = results.value(question.robustLength, as: UInt64.self)
         else { throw CheckpointError("the agent's answer is too short") }
         let path = "/proc/\(process.hostPid)/task/\(thread.tid)"
-        let status = try ProcessStatus(thread.tid, path: path)
         let policy = try systemCall("sched_getscheduler", Int(SYS_sched_getscheduler), Int(thread.tid))
         // SCHED_RESET_ON_FORK may be set; deadline scheduling has parameters that the format has no fields for.
         guard policy & 0xff != 6 else { throw CheckpointError("deadline scheduling cannot be checkpointed yet") }

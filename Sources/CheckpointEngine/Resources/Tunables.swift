@@ -50,9 +50,10 @@ struct Tunables: Equatable, Sendable {
     ///   - all: the CPUs of the container's cpuset.
     ///   - area: the agent's, which is mapped into the process now.
     static func capture(
-        _ question: Question, _ results: Program.Results, thread: pid_t, of process: CapturedProcess, all: String?,
-        area: InjectedArea
+        _ question: Question, _ results: Program.Results, _ status: ProcessStatus, of process: CapturedProcess,
+        all: String?, area: InjectedArea
     ) throws -> Tunables {
+        let thread = status.task
         var tunables = Tunables()
         guard let mode = results.value(question.memoryPolicy, as: Int32.self) else {
             throw CheckpointError("the agent's answer is too short")
@@ -65,7 +66,6 @@ struct Tunables: Equatable, Sendable {
             tunables.memoryPolicy = MemoryPolicy(mode: mode, nodes: nodes)
         }
         tunables.timerSlack = results[question.timerSlack]
-        let status = try ProcessStatus(thread, path: "/proc/\(process.hostPid)/task/\(thread)")
         if let cpus = status.allowedCPUs, let all, cpus != all { tunables.cpus = cpus }
         tunables.ioPriority = try systemCall("ioprio_get", Int(SYS_ioprio_get), 1, Int(thread))
         guard thread == process.hostPid else { return tunables }
