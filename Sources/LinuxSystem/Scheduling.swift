@@ -63,7 +63,6 @@ extension CallingProcess {
                 mask.count * UInt.bitWidth + 1)
         }
     }
-
 }
 
 /// The CPUs that a thread may run on; 0 is the calling one. sched_setaffinity(2).

@@ -26,7 +26,7 @@ struct Dressing {
         for index in plan.threads.indices.reversed() {
             try about("thread \(plan.threads[index])") {
                 try dress(index, inherited: common.count)
-                let tunables = images.tunables[plan.threads[index]] ?? Tunables()
+                let tunables = images.tunables(of: plan.threads[index])
                 let remark = try tunables.apply(to: plan.stubs[index].tid, of: plan.stubs[0].tid)
                 if let remark { remarks.append("thread \(plan.threads[index]): \(remark)") }
             }
@@ -67,7 +67,7 @@ struct Dressing {
         let state = core.threadCore
         var runner = ProgramRunner(plan.stubs[index], area)
         try runner.add { try ThreadState.recreate(named(state), tidAddress: core.threadInfo.clearTidAddr_p, in: &$0) }
-        try runner.add { (images.tunables[plan.threads[index]] ?? Tunables()).recreate(in: &$0) }
+        try runner.add { images.tunables(of: plan.threads[index]).recreate(in: &$0) }
         try ThreadState.recreateScheduling(state, of: plan.stubs[index].tid)
         if index == 0 {
             try runner.add {

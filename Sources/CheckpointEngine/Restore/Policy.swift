@@ -51,7 +51,7 @@ package struct RestorePolicy: Sendable {
     /// Fails if a thread is to have more than the configuration gives.
     func check(_ plan: ProcessPlan, _ images: RestoreImages) throws {
         try checkLimits(of: plan)
-        for thread in plan.threads { try about("\(plan)") { try images.tunables[thread]?.check(self) } }
+        for thread in plan.threads { try about("\(plan)") { try images.tunables(of: thread).check(self) } }
         for core in plan.cores where core.hasThreadCore {
             let credentials = core.threadCore.creds
             _ = try about("\(plan)") { try AppArmorProfile.entered(by: credentials, images, self) }

@@ -23,7 +23,7 @@ package final class RestoreImages {
     /// Names that are not those of config.json.
     let hostName: UtsnsEntry?
     /// Of threads that are not as new ones are.
-    let tunables: [pid_t: Tunables]
+    private let tunables: [pid_t: Tunables]
     /// The text of ``KernelParameters``.
     let kernelParameters: String
     /// What the checkpoint was allowed to carry over; nothing, if the images are CRIU's.
@@ -100,6 +100,8 @@ package final class RestoreImages {
         externalDescriptors = Self.names(
             String(decoding: (try? directory.bytes("descriptors.json")) ?? [], as: UTF8.self))
     }
+
+    func tunables(of thread: pid_t) -> Tunables { tunables[thread] ?? Tunables() }
 
     /// The bytes after an entry.
     func bytes(of place: PayloadPlace, _ kind: ImageKind) throws -> [UInt8] {
