@@ -151,8 +151,14 @@ extension RandomAccessCollection<UInt8> where Index == Int {
 }
 
 extension [UInt8] {
+    /// Numbers of one kind, each in the machine's order.
+    public init(integers: [some FixedWidthInteger]) {
+        self = []
+        for number in integers { append(integer: number) }
+    }
+
     /// The number's bytes in the machine's order.
-    mutating func append(integer number: some FixedWidthInteger) {
+    public mutating func append(integer number: some FixedWidthInteger) {
         Swift.withUnsafeBytes(of: number) { append(contentsOf: $0) }
     }
 }

@@ -102,8 +102,7 @@ enum InternetSocket: FileKind {
         _ wanted: InetSkEntry, differingFrom socket: CInt, in workshop: Workshop
     ) -> [SocketOptionEntry] {
         func entry(_ level: CInt, _ name: CInt, _ value: UInt32) -> SocketOptionEntry {
-            let bytes = withUnsafeBytes(of: value.littleEndian) { Array($0) }
-            return SocketOptionEntry(file: wanted.id, level: level, name: name, value: bytes)
+            SocketOptionEntry(file: wanted.id, level: level, name: name, value: [UInt8](integers: [value]))
         }
         var entries: [SocketOptionEntry] = []
         let ip = wanted.ipOpts

@@ -45,7 +45,7 @@ struct MemoryFileEntry {
 
     static func header(_ point: String) -> [UInt8] {
         var bytes: [UInt8] = []
-        bytes.append(number: magic)
+        bytes.append(integer: magic)
         bytes.append(text: point.utf8)
         return bytes
     }
@@ -55,23 +55,23 @@ struct MemoryFileEntry {
 
     static func piece(_ bytes: ArraySlice<UInt8>, at offset: UInt64) -> [UInt8] {
         var piece: [UInt8] = []
-        piece.append(number: UInt32(bytes.count))
-        piece.append(number: offset)
+        piece.append(integer: UInt32(bytes.count))
+        piece.append(integer: offset)
         return piece + bytes
     }
 
     var encoded: [UInt8] {
         var bytes: [UInt8] = []
-        for number in [mode, user, group] { bytes.append(number: number) }
+        for number in [mode, user, group] { bytes.append(integer: number) }
         for time in [times.access, times.modification] {
-            bytes.append(number: Int64(time.tv_sec))
-            bytes.append(number: UInt64(time.tv_nsec))
+            bytes.append(integer: Int64(time.tv_sec))
+            bytes.append(integer: UInt64(time.tv_nsec))
         }
-        bytes.append(number: UInt64(size))
+        bytes.append(integer: UInt64(size))
         bytes.append(text: name.utf8)
-        bytes.append(number: number)
+        bytes.append(integer: number)
         bytes.append(text: target.utf8)
-        bytes.append(number: UInt32(attributes.count))
+        bytes.append(integer: UInt32(attributes.count))
         for (name, value) in attributes {
             bytes.append(text: name.utf8)
             bytes.append(text: value)
@@ -133,12 +133,8 @@ extension [UInt8] {
         for byte in 0..<4 { self[offset + byte] = UInt8(truncatingIfNeeded: new >> (8 * byte)) }
     }
 
-    fileprivate mutating func append<N: FixedWidthInteger>(number: N) {
-        Swift.withUnsafeBytes(of: number.littleEndian) { append(contentsOf: $0) }
-    }
-
     fileprivate mutating func append(text: some Collection<UInt8>) {
-        append(number: UInt32(text.count))
+        append(integer: UInt32(text.count))
         append(contentsOf: text)
     }
 }

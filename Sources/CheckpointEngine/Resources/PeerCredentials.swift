@@ -81,13 +81,11 @@ struct PeerCredentials: Hashable {
     // MARK: Images
 
     private func entries(of file: UInt32) -> [SocketOptionEntry] {
-        func bytes(_ numbers: [UInt32]) -> [UInt8] {
-            numbers.flatMap { number in withUnsafeBytes(of: number.littleEndian) { Array($0) } }
-        }
-        let own = bytes([UInt32(bitPattern: process), user, group])
+        let own = [UInt8](integers: [UInt32(bitPattern: process), user, group])
         return [
             SocketOptionEntry(file: file, level: SOL_SOCKET, name: Self.credentials, value: own),
-            SocketOptionEntry(file: file, level: SOL_SOCKET, name: Self.supplementary, value: bytes(groups)),
+            SocketOptionEntry(
+                file: file, level: SOL_SOCKET, name: Self.supplementary, value: [UInt8](integers: groups)),
         ]
     }
 

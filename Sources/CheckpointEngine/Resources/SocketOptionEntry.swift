@@ -13,9 +13,7 @@ struct SocketOptionEntry: Hashable {
     var value: [UInt8]
 
     var bytes: [UInt8] {
-        [file, UInt32(bitPattern: level), UInt32(bitPattern: name), UInt32(value.count)].flatMap { number in
-            withUnsafeBytes(of: number.littleEndian) { Array($0) }
-        } + value
+        [UInt8](integers: [file, UInt32(bitPattern: level), UInt32(bitPattern: name), UInt32(value.count)]) + value
     }
 
     /// Those of each file.

@@ -140,8 +140,7 @@ struct MessageSender {
     func entry(of file: UInt32) -> SocketOptionEntry {
         let numbers = [index, UInt32(bitPattern: credentials.process), credentials.user, credentials.group]
         return SocketOptionEntry(
-            file: file, level: SOL_SOCKET, name: Self.name,
-            value: numbers.flatMap { number in withUnsafeBytes(of: number.littleEndian) { Array($0) } })
+            file: file, level: SOL_SOCKET, name: Self.name, value: [UInt8](integers: numbers))
     }
 
     static func keeps(_ entry: SocketOptionEntry) -> Bool { entry.level == SOL_SOCKET && entry.name == name }

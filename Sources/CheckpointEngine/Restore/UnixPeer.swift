@@ -117,10 +117,7 @@ struct UnixPeer {
         let control = program.reserve(room)
         let vector = program.place(value: SIMD2<UInt64>(byte.raw, 1))
         // struct msghdr: name, name length, iov, iov length, control, control length, flags
-        let header = program.place(
-            [0, 0, vector.raw, 1, control.raw, UInt64(room), 0].flatMap { (word: UInt64) in
-                withUnsafeBytes(of: word) { Array($0) }
-            })
+        let header = program.place([UInt8](integers: [0, 0, vector.raw, 1, control.raw, UInt64(room), 0]))
         program.call("recvmsg", Int(SYS_recvmsg), [UInt64(socket), header.raw, 0], expecting: 1)
         return control
     }
