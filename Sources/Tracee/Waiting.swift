@@ -83,7 +83,7 @@ extension Ptrace {
             // First, for a loop that meets one stop after the other.
             guard !end.hasPassed else { throw .unexpected(task, "does not stop: it is in \(whereabouts)") }
             if let stop = try news() { return stop }
-            Self.buryOthers(than: task)
+            buryOthers()
             try meanwhile()
             StopNews.wait()
         }
@@ -101,7 +101,7 @@ extension Ptrace {
         while true {
             guard let stop = try news() else {
                 if end.hasPassed { return nil }
-                Self.buryOthers(than: task)
+                buryOthers()
                 StopNews.wait()
                 continue
             }
@@ -128,21 +128,39 @@ extension Ptrace {
         }
     }
 
+    /// proc_pid_stat(5): the state follows the command in parentheses, which may contain anything.
+    private var isZombie: Bool {
+        guard let stat = try? readText("/proc/\(task)/stat"), let end = stat.lastIndex(of: ")") else { return false }
+        return stat[end...].hasPrefix(") Z")
+    }
+
     /// Where in the kernel the task sleeps.
     private var whereabouts: String { (try? readText("/proc/\(task)/wchan")) ?? "?" }
 
     /// __WALL: children and traced tasks of every kind.
     private static let all: CInt = 0x4000_0000
 
-    private static func buryOthers(than task: pid_t) {
-        while true {
-            var information = siginfo_t()
-            // P_ALL; WNOWAIT leaves the news to whoever it is for.
-            guard waitid(idtype_t(0), 0, &information, WEXITED | WNOHANG | all | WNOWAIT) == 0 else { return }
-            let other = clinux_siginfo_pid(information)
-            // CLD_EXITED, CLD_KILLED and CLD_DUMPED: of a traced task it tells stops too, although nobody asked for them.
-            guard other != 0, other != task, (1...3).contains(information.si_code) else { return }
-            waitpid(other, nil, all | WNOHANG)
+    private func buryOthers() {
+        // P_ALL
+        while let other = Self.someDead(0, 0), other != task { waitpid(other, nil, Self.all | WNOHANG) }
+        // A task with a stop to tell hides the dead from that look. A first thread's death is told when the others of its
+        // process are buried.
+        guard isZombie, let threads = try? directoryEntries("/proc/\(task)/task").compactMap({ pid_t($0) }) else {
+            return
         }
+        for thread in threads where thread != task {
+            // P_PID
+            if Self.someDead(1, id_t(thread)) != nil { waitpid(thread, nil, Self.all | WNOHANG) }
+        }
+    }
+
+    /// The first task of those with something to tell, if that is its death. waitid(2)
+    private static func someDead(_ kind: UInt32, _ id: id_t) -> pid_t? {
+        var information = siginfo_t()
+        // WNOWAIT leaves the news to whoever it is for.
+        guard waitid(idtype_t(kind), id, &information, WEXITED | WNOHANG | all | WNOWAIT) == 0 else { return nil }
+        let task = clinux_siginfo_pid(information)
+        // CLD_EXITED, CLD_KILLED and CLD_DUMPED: of a traced task it tells stops too, although nobody asked for them.
+        return task != 0 && (1...3).contains(information.si_code) ? task : nil
     }
 }
