@@ -120,12 +120,14 @@ private func capture(
     try refuseQueues(of: first, dump.mounts)
     try MemoryFileSystem.capture(
         except: request.hostMounts, configured: request.memoryMounts, devices: request.devices, into: dump)
-    for process in running.processes {
+    let captures = try running.processes.map { process in
         try about("\(process)") {
-            let told = flags[process.hostPid] ?? [:]
-            try ProcessCapture(process: process, dump: dump).run(flags: told)
+            var capture = ProcessCapture(process: process, dump: dump)
+            try capture.look(flags: flags[process.hostPid] ?? [:])
+            return capture
         }
     }
+    for capture in captures { try about("\(capture.process)") { try capture.ask() } }
     try HostName.capture(into: dump, configured: request.hostNames)
     try KernelParameters.capture(parameters, into: dump)
     try Pipe.verify(dump)

@@ -183,9 +183,8 @@ final class ContainerTasks {
     }
 
     private func takeOver(_ process: CapturedProcess) throws {
-        let tasks = try directoryEntries("/proc/\(process.hostPid)/task").compactMap { pid_t($0) }.sorted()
-        let ordered = [process.hostPid] + tasks.filter { $0 != process.hostPid }
-        for task in ordered {
+        // In the order in which they were made, the first one first. After a restore, numbers are given out anew from below.
+        for task in try directoryEntries("/proc/\(process.hostPid)/task").compactMap({ pid_t($0) }) {
             let status = try ProcessStatus(task, path: "/proc/\(process.hostPid)/task/\(task)")
             guard !status.isZombie, let stop = stops[task] else {
                 throw CheckpointError(

@@ -26,7 +26,7 @@ final class Dump {
     let pipeData: ImageStream
     let socketQueues: ImageStream
     let socketOptions: ImageStream
-    /// Of the process that is captured now.
+    /// Of the process that is looked at now.
     var peerQuestions: [PeerCredentials.Question] = []
     /// What sockets have that nobody has changed, by family, type and protocol.
     var freshOptions: [SIMD3<CInt>: [SocketOptionTable.Option: [UInt8]]] = [:]

@@ -2,14 +2,23 @@ import CheckpointImages
 import LinuxSystem
 import Tracee
 
-/// Captures one process of a container that stands still: what can be seen from outside first, then what the kernel
-/// tells the task alone, by the agent.
+/// Captures one process of a container that stands still: what can be seen from outside (`look`), and what the kernel
+/// tells the task alone, by the agent (`ask`). All are looked at before the first one is asked: most that cannot be
+/// checkpointed is refused before the container has waited for an agent.
 struct ProcessCapture {
     let process: CapturedProcess
     let dump: Dump
+    private var mappings: [VmaEntry] = []
+    private var ids = TaskKobjIdsEntry()
+    private var peerQuestions: [PeerCredentials.Question] = []
+
+    init(process: CapturedProcess, dump: Dump) {
+        self.process = process
+        self.dump = dump
+    }
 
     /// - Parameter flags: VmFlags of the mappings, from before the container stood still.
-    func run(flags: [Range<UInt64>: MappingFlags]) throws {
+    mutating func look(flags: [Range<UInt64>: MappingFlags]) throws {
         dump.tree.append(
             PstreeEntry.with {
                 $0.pid = UInt32(process.pid)
@@ -20,11 +29,17 @@ struct ProcessCapture {
             })
         guard !process.isZombie else { return try captureZombie() }
         try refuseOtherRoot()
-        let mappings = try MemoryMapping.capture(process, flags: flags, into: dump)
-        let ids = try captureIDs()
+        mappings = try MemoryMapping.capture(process, flags: flags, into: dump)
+        ids = try captureIDs()
         if process === dump.first { dump.rootIDs = ids }
         try captureDescriptors(table: ids.filesID)
         try captureDirectories()
+        peerQuestions = dump.peerQuestions
+        dump.peerQuestions = []
+    }
+
+    func ask() throws {
+        guard !process.isZombie else { return }
         let (pagemap, guards) = try dump.pages.add(process, mappings)
         try dump.images.add(.pagemap, process.pid, pagemap)
 
@@ -34,10 +49,10 @@ struct ProcessCapture {
         let cave = try CodeCave.find(in: process, kernelCode.start..<kernelCode.end)
         let session = try AgentSession(threads: process.threads, cave: cave, listener: try dump.agentListener())
         process.session = session
-        try ask(session, mappings + guards.map(VmaEntry.init(guardPages:)), ids)
+        try ask(session, mappings + guards.map(VmaEntry.init(guardPages:)))
     }
 
-    private func ask(_ session: AgentSession, _ mappings: [VmaEntry], _ ids: TaskKobjIdsEntry) throws {
+    private func ask(_ session: AgentSession, _ mappings: [VmaEntry]) throws {
         var program = Program(session.area.main)
         let threadQuestion = ThreadState.ask(in: &program)
         let attributes = ProcessAttributes.ask(in: &program)
@@ -50,7 +65,7 @@ struct ProcessCapture {
         let results = try session.run(program)
         try results.check()
         let timers = try PosixTimer.capture(process, session)
-        try PeerCredentials.ask(session, into: dump)
+        try PeerCredentials.ask(peerQuestions, session, into: dump)
         func answer(
             _ question: ThreadState.Question, _ tunablesQuestion: Tunables.Question, _ results: Program.Results,
             _ index: Int

@@ -56,8 +56,8 @@ struct PeerCredentials: Hashable {
     }
 
     /// Asks the task that was captured, by its own descriptors, who the processes are in its eyes.
-    static func ask(_ session: AgentSession, into dump: Dump) throws {
-        for questions in ProgramRunner.portions(dump.peerQuestions) {
+    static func ask(_ questions: [Question], _ session: AgentSession, into dump: Dump) throws {
+        for questions in ProgramRunner.portions(questions) {
             var program = Program(session.area.main)
             let length = program.place(value: UInt64(12))
             let answers = questions.map { question in
@@ -75,7 +75,6 @@ struct PeerCredentials: Hashable {
                 for entry in peer.entries(of: question.file) { try dump.socketOptions.append(raw: entry.bytes) }
             }
         }
-        dump.peerQuestions = []
     }
 
     // MARK: Images
