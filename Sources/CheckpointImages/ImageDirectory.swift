@@ -60,6 +60,11 @@ package struct ImageDirectory: ~Copyable {
         return entries
     }
 
+    /// Every entry of an image that need not be there.
+    package func entries<E: Message>(ifAny kind: ImageKind, as type: E.Type = E.self) throws(ImageError) -> [E] {
+        try contains(kind) ? entries(kind) : []
+    }
+
     /// The entry of an image that has exactly one.
     package func entry<E: Message>(
         _ kind: ImageKind, _ id: some BinaryInteger = UInt64(0), as type: E.Type = E.self

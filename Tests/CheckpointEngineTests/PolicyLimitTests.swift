@@ -252,7 +252,10 @@ struct PolicyLimitTests {
                 }
             }
             let images = try copy.images()
-            return failure { try NamedUnixSocket.check(images.files) }
+            let plan = RestorePlan(
+                images: images, first: try ProcessPlan.tree(from: images), policy: Self.policy(),
+                options: DumpOptions(), states: KindStates())
+            return failure { try NamedUnixSocket.plan(plan) }
         }
         #expect(try named([10, 1, 1]) == "no error")
         for second in [10, 7] as [UInt32] {

@@ -19,6 +19,8 @@ final class CapturedProcess: CustomStringConvertible {
         threads.enumerated().map { ($1.tid, $0) }, uniquingKeysWith: { first, _ in first })
     /// The threads' ids as the container sees them.
     var innerThreads: [pid_t] = []
+    /// Those that have answered.
+    var capturedThreads: [CapturedThread] = []
     var session: AgentSession?
 
     init(hostPid: pid_t, parent: CapturedProcess?) throws {

@@ -97,7 +97,8 @@ private func capture(
     if !request.isPaused { try Guest.awaitEnd(of: request) }
     var flags: [pid_t: [Range<UInt64>: MappingFlags]] = [:]
     for process in try request.members() { flags[process] = try? mappingFlags(of: process) }
-    let parameters = try KernelParameters.look(request.parameterNamespaces, of: request.firstProcess)
+    let states = KindStates()
+    for kind in kinds { try kind.survey(request, into: states) }
 
     let stopping = microseconds()
     tasks = try ContainerTasks(of: request)
@@ -109,7 +110,7 @@ private func capture(
     request.logger.debug("\(running.processes.count) processes stand still after \(stopped - start) us")
 
     let dump = try Dump(
-        first: first, processes: running.processes, request: request, directory: directory.raw)
+        first: first, processes: running.processes, request: request, states: states, directory: directory.raw)
     defer { dump.pages.close() }
     dump.guestStreams = try Guest.streams(of: running.processes, into: dump)
     for guest in running.processes where guest.isGuest {
@@ -117,9 +118,7 @@ private func capture(
             "\(guest) was put in by exec: it comes back as a child of the first process, and its streams lead to /dev/null"
         )
     }
-    try refuseQueues(of: first, dump.mounts)
-    try MemoryFileSystem.capture(
-        except: request.hostMounts, configured: request.memoryMounts, devices: request.devices, into: dump)
+    for kind in kinds { try kind.capture(request, into: dump) }
     let captures = try running.processes.map { process in
         try about("\(process)") {
             var capture = ProcessCapture(process: process, dump: dump)
@@ -128,15 +127,7 @@ private func capture(
         }
     }
     for capture in captures { try about("\(capture.process)") { try capture.ask() } }
-    try HostName.capture(into: dump, configured: request.hostNames)
-    try KernelParameters.capture(parameters, into: dump)
-    try Pipe.verify(dump)
-    try UnixSocketPair.verify(dump)
-    try dump.locks.verify()
-    for (inode, shared) in dump.pages.sharedMemory.sorted(by: { $0.key < $1.key }) {
-        let (pagemap, _) = try dump.pages.add(shared)
-        try dump.images.add(.shmemPagemap, inode, pagemap)
-    }
+    for kind in kinds { try kind.seal(dump) }
 
     let copying = microseconds()
     try dump.pages.write(into: directory.raw)

@@ -10,19 +10,12 @@ extension Dump {
 
     /// Adds the images of the container as a whole. The tree was collected while it stood still.
     func finish(running first: CapturedProcess, container: String) throws {
-        for image in [files.image, pipeData, socketQueues, socketOptions] { try images.add(image) }
-        if !terminals.isEmpty { try images.add(.ttyInfo, entries: terminals) }
-        if !locks.entries.isEmpty { try images.add(.fileLocks, entries: locks.entries) }
-        try images.add(.seccomp, entries: [SeccompEntry.with { $0.seccompFilters = seccompFilters }])
+        try endStreams()
         try images.add(.pstree, entries: tree)
         for (file, sum) in zip(pages.files, pages.sums) {
             images.note(ImageKind.pages.fileName(file.id), size: file.size, sum: sum)
         }
-        if let entry = userNamespace.entry, let rootIDs {
-            try images.add(.userns, rootIDs.userNsID, entries: [entry])
-        }
         try images.add("descriptors.json", Array(descriptorsJSON.utf8))
-        if !tunables.isEmpty { try images.add(Tunables.fileName, Array(tunables.utf8)) }
         try images.add(DumpOptions.fileName, Array(options.text.utf8))
         try images.add(
             .inventory,
@@ -45,14 +38,5 @@ extension Dump {
             return "\"" + String(escaped) + "\""
         }
         return "[" + names.joined(separator: ",") + "]"
-    }
-}
-
-/// POSIX message queues are not carried over, so there may be none.
-func refuseQueues(of process: CapturedProcess, _ mounts: [MountLine]) throws {
-    for mount in mounts where mount.type == "mqueue" {
-        let queues = try? directoryEntries("/proc/\(process.hostPid)/root" + mount.point)
-        guard let found = queues?.first else { continue }
-        throw CheckpointError("\(mount.point)/\(found): POSIX message queues cannot be checkpointed yet")
     }
 }

@@ -21,38 +21,14 @@ final class Dump {
     /// Whether config.json gives the container a terminal.
     let hasTerminal: Bool
 
-    var pipes: [UInt32: Pipe.Ends] = [:]
-    /// How much of it there is, the container decides.
-    let pipeData: ImageStream
-    let socketQueues: ImageStream
-    let socketOptions: ImageStream
-    /// Of the process that is looked at now.
-    var peerQuestions: [PeerCredentials.Question] = []
-    /// What sockets have that nobody has changed, by family, type and protocol.
-    var freshOptions: [SIMD3<CInt>: [SocketOptionTable.Option: [UInt8]]] = [:]
     /// Where the images go.
     let directory: CInt
-    var unixPeers: [UInt32: (peer: UInt32, holder: String, number: CInt)] = [:]
-    var terminals: [TtyInfoEntry] = []
-    var locks = FileLock.Collection()
-    /// Names under which the container listens, and those of its accepted sockets.
-    var unixListeners: Set<[UInt8]> = []
-    var unixAccepted: [UInt32: [UInt8]] = [:]
-    var unixMakers: [UInt32: PeerCredentials] = [:]
-    /// What messages of each socket take that nobody has received yet, and those that were found in each queue.
-    var unixSent: [UInt32: UInt32] = [:]
-    var unixQueued: [UInt32: UInt32] = [:]
-    /// What a message of this type and length takes.
-    var messageSizes: [SIMD2<CInt>: UInt32] = [:]
-    /// Datagram sockets with a name that are connected to nobody.
-    var unixLetterboxes: Set<UInt32> = []
-    var seccompFilters: [SeccompFilter] = []
-    var seccompNumbers: [SeccompFilter: UInt32] = [:]
-    var seccompSize: UInt64 = 0
+    /// The names that config.json gives to a UTS namespace of the container's own.
+    let configuredNames: HostNames?
+    private let states: KindStates
+    private var streams: [String: ImageStream]
     var images: ImageSet
     var pages = PageDump()
-    /// The content of `tunables.stasis`.
-    var tunables = ""
     let usableCPUs: String?
     /// The process tree, and the first process's kernel objects.
     var tree: [PstreeEntry] = []
@@ -60,8 +36,6 @@ final class Dump {
     /// The highest id given for each kind of kernel object.
     var seen: [CInt: UInt32] = [:]
     private var listener: AgentListener?
-    private var unixDiagnosis: [UInt32: UnixDiagnosis]?
-    private var knownSignedListeners: Set<UInt32>?
     private var objectIDs: [CInt: (known: KernelOrder<(task: pid_t, id: UInt32)>, count: UInt32)] = [:]
     /// The groups of the processes by their ids outside.
     private(set) lazy var innerGroups = Dictionary(
@@ -75,14 +49,16 @@ final class Dump {
 
     /// - Parameter directory: where the images go.
     init(
-        first: CapturedProcess, processes: [CapturedProcess], request: CheckpointRequest, directory: CInt
+        first: CapturedProcess, processes: [CapturedProcess], request: CheckpointRequest, states: KindStates,
+        directory: CInt
     ) throws {
         self.directory = directory
+        self.states = states
+        configuredNames = request.hostNames
         images = ImageSet(early: directory)
-        files = OpenFiles(try ImageStream(.files, in: directory))
-        pipeData = try ImageStream(.pipesData, in: directory)
-        socketQueues = try ImageStream(.socketQueues, in: directory)
-        socketOptions = try ImageStream(raw: SocketOptionEntry.fileName, in: directory)
+        let files = try ImageStream(.files, in: directory)
+        streams = [files.name: files]
+        self.files = OpenFiles(files)
         options = request.options
         hasTerminal = request.hasTerminal
         usableCPUs = request.usableCPUs
@@ -102,20 +78,29 @@ final class Dump {
         }
     }
 
-    /// Unix sockets as the container's network namespace knows them; asked for once.
-    func unixSockets() throws -> [UInt32: UnixDiagnosis] {
-        if let unixDiagnosis { return unixDiagnosis }
-        let told = try inNamespace(.network, of: first.hostPid) { try UnixDiagnosis.all() }
-        unixDiagnosis = told
-        return told
+    /// What a kind remembers of this container.
+    subscript<K: Kind>(kind: K.Type) -> K.DumpState { states[dump: kind] }
+
+    /// An image that grows while the container is captured.
+    func stream(_ kind: ImageKind) throws -> ImageStream {
+        try stream(kind.fileName()) { try ImageStream(kind, in: directory) }
     }
 
-    /// Listening TCP sockets with keys for signatures; asked for once.
-    func signedListeners() throws -> Set<UInt32> {
-        if let knownSignedListeners { return knownSignedListeners }
-        let told = try inNamespace(.network, of: first.hostPid) { try InternetDiagnosis.signedListeners() }
-        knownSignedListeners = told
-        return told
+    /// One without magic and entries.
+    func stream(raw name: String) throws -> ImageStream {
+        try stream(name) { try ImageStream(raw: name, in: directory) }
+    }
+
+    private func stream(_ name: String, _ make: () throws -> ImageStream) rethrows -> ImageStream {
+        if let known = streams[name] { return known }
+        let made = try make()
+        streams[name] = made
+        return made
+    }
+
+    /// Adds the streams, which are complete.
+    func endStreams() throws {
+        for (_, stream) in streams.sorted(by: { $0.key < $1.key }) { try images.add(stream) }
     }
 
     /// Where the agents of all processes report. They are all in one network namespace.

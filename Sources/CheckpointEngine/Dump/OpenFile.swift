@@ -25,24 +25,10 @@ struct OpenFile: ~Copyable {
     }
 }
 
-/// One kind of open file: how it is recognised, captured and made again.
-protocol FileKind: SendableMetatype {
-    /// The entry for a file of this kind, `nil` for one of another. `id` is its number in the images.
-    static func capture(_ file: borrowing OpenFile, id: UInt32, into dump: Dump) throws -> FileEntry?
-    /// Makes the open file in the engine, as the container will have it; `nil` for an entry of another kind.
-    static func recreate(_ entry: FileEntry, in workshop: Workshop) throws -> OwnedDescriptor?
-}
-
-/// Every kind there is; the first that recognises a file has it.
-let fileKinds: [any (FileKind & SendableMetatype).Type] = [
-    ExternalFile.self, Pipe.self, EventFD.self, EventPoll.self, TimerFD.self, SignalFD.self, NamedUnixSocket.self,
-    UnixSocketPair.self, InternetSocket.self, ConsoleTerminal.self, RegularFile.self,
-]
-
 /// The open files of a dump: each once, however many descriptors share it.
 final class OpenFiles {
     private var known: [Identity: KernelOrder<Known>] = [:]
-    let image: ImageStream
+    private let image: ImageStream
     private var nextID: UInt32 = 1
 
     private struct Identity: Hashable {
@@ -88,7 +74,7 @@ final class OpenFiles {
         let id = newID()
         for kind in fileKinds {
             guard var entry = try kind.capture(file, id: id, into: dump) else { continue }
-            entry.signalOwner = try SignalOwner.capture(file, in: dump.userNamespace)
+            for attribute in fileAttributes { try attribute.capture(file, into: &entry, of: dump) }
             try image.append(entry)
             return Known(process: file.process.hostPid, number: file.number, id: id, type: entry.type)
         }

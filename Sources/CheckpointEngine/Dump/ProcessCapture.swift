@@ -10,7 +10,6 @@ struct ProcessCapture {
     let dump: Dump
     private var mappings: [VmaEntry] = []
     private var ids = TaskKobjIdsEntry()
-    private var peerQuestions: [PeerCredentials.Question] = []
 
     init(process: CapturedProcess, dump: Dump) {
         self.process = process
@@ -34,8 +33,6 @@ struct ProcessCapture {
         if process === dump.first { dump.rootIDs = ids }
         try captureDescriptors(table: ids.filesID)
         try captureDirectories()
-        peerQuestions = dump.peerQuestions
-        dump.peerQuestions = []
     }
 
     func ask() throws {
@@ -53,126 +50,37 @@ struct ProcessCapture {
     }
 
     private func ask(_ session: AgentSession, _ mappings: [VmaEntry]) throws {
+        var images = ProcessImages(process, ids)
         var program = Program(session.area.main)
-        let threadQuestion = ThreadState.ask(in: &program)
-        let attributes = ProcessAttributes.ask(in: &program)
-        let actionQuestion = SignalActions.ask(in: &program)
-        let intervalQuestion = IntervalTimer.ask(in: &program)
-        let tunablesQuestion = Tunables.ask(in: &program)
-        let isFirst = process === dump.first
-        let clockQuestion = isFirst ? Clocks.ask(in: &program) : nil
-        let interProcess = isFirst ? InterProcess.ask(in: &program) : nil
-        let results = try session.run(program)
+        let answers = processKinds.compactMap { $0.ask(process, in: &program, of: dump) }
+        var threadAnswers = processKinds.compactMap { $0.askThread(in: &program) }
+        var results = try session.run(program)
         try results.check()
-        let timers = try PosixTimer.capture(process, session)
-        try PeerCredentials.ask(peerQuestions, session, into: dump)
-        func answer(
-            _ question: ThreadState.Question, _ tunablesQuestion: Tunables.Question, _ results: Program.Results,
-            _ index: Int
-        ) throws -> (entry: ThreadCoreEntry, tidAddress: UInt64, status: ProcessStatus) {
-            let thread = process.threads[index]
-            let status = try ProcessStatus(thread.tid, path: "/proc/\(process.hostPid)/task/\(thread.tid)")
-            let (entry, tidAddress) = try ThreadState.capture(
-                question, results, thread, status, process: process, in: dump.userNamespace)
-            let tunables = try Tunables.capture(
-                tunablesQuestion, results, status, of: process, all: dump.usableCPUs, area: session.area)
-            dump.tunables += tunables.line(of: process.innerThreads[index]) ?? ""
-            return (entry, tidAddress, status)
+        for answer in answers { try answer(results, &images) }
+        for index in process.threads.indices {
+            if index > 0 {
+                var short = Program(session.area.lane(index))
+                threadAnswers = processKinds.compactMap { $0.askThread(in: &short) }
+                results = try session.run(short, inThread: index)
+                try results.check()
+            }
+            let thread = try CapturedThread(index, of: process)
+            process.capturedThreads.append(thread)
+            for answer in threadAnswers { try answer(results, thread, dump, &images.cores[index]) }
         }
-        var answers = [try answer(threadQuestion, tunablesQuestion, results, 0)]
-        for index in process.threads.indices.dropFirst() {
-            var short = Program(session.area.lane(index))
-            let question = ThreadState.ask(in: &short)
-            let tunables = Tunables.ask(in: &short)
-            let told = try session.run(short, inThread: index)
-            try told.check()
-            answers.append(try answer(question, tunables, told, index))
-        }
+        for kind in processKinds { try kind.ask(process, by: session, into: &images, of: dump) }
         // The threads stand again as they were met. A timer that ran out meanwhile has left its signal pending.
         try session.leave()
         process.session = nil
 
-        if let interProcess { try InterProcess.refuse(interProcess, results) }
-        if let clockQuestion {
-            try dump.images.add(.timens, 0, entries: [try Clocks.entry(clockQuestion, results)])
-        }
-        var mm = try ProcessAttributes.memoryLayout(attributes, results, process)
-        mm.exeFileID = try executable()
-        mm.vmas = mappings
-        try dump.images.add(.mm, process.pid, entries: [mm])
-
-        let leader = process.threads[0]
-        let waiting = try leader.ptrace.pendingSignals(shared: true)
-        let own = try process.threads.map { try $0.ptrace.pendingSignals(shared: false) }
-        let stopSignal = process.stopSignal(pending: waiting + own.flatMap { $0 })
-        var task = try taskEntry(state: stopSignal == nil ? 1 : 3)
-        try ProcessAttributes.capture(attributes, results, process, into: &task)
-        task.blkSigset = leader.signalMask
-        task.timers = try IntervalTimer.entries(intervalQuestion, results)
-        task.timers.posix = timers
-        task.rlimits = try ResourceLimits.capture(process.hostPid)
-        task.signalsS = PendingSignals.entry(waiting)
-        task.sigactions = try SignalActions.entries(actionQuestion, results)
-        if let stopSignal { task.stopSigno = UInt32(stopSignal) }
-        if let user = LoginUser.capture(process.hostPid) { task.loginuid = user }
-        for (index, thread) in process.threads.enumerated() {
-            let (entry, tidAddress, status) = answers[index]
-            var core = try coreEntry(
-                thread, entry, status, tidAddress: tidAddress, signals: own[index], shared: task)
-            if index == 0 {
-                core.tc = task
-                core.ids = ids
-            }
-            try dump.images.add(.core, process.innerThreads[index], entries: [core])
-        }
-        try dump.images.add(.ids, process.pid, entries: [ids])
-    }
-
-    private func coreEntry(
-        _ thread: TracedThread, _ state: ThreadCoreEntry, _ status: ProcessStatus, tidAddress: UInt64,
-        signals: [SignalInformation], shared: TaskCoreEntry
-    ) throws -> CoreEntry {
-        guard !thread.ptrace.hasSyscallUserDispatch() else {
-            throw CheckpointError(
-                "has its system calls dispatched to itself (PR_SET_SYSCALL_USER_DISPATCH); "
-                    + "this cannot be checkpointed yet")
-        }
-        var state = state
-        state.signalsP = PendingSignals.entry(signals)
-        if let newest = try Seccomp.capture(thread, mode: status.seccompMode, into: dump) {
-            state.seccompMode = .filter
-            state.seccompFilter = newest
-        }
-        let pending = PendingSignals.numbers(state.signalsP) + PendingSignals.numbers(shared.signalsS)
-        let handled = pending.first { signal in
-            thread.signalMask & (1 << UInt64(signal - 1)) == 0 && SignalActions.hasHandler(shared.sigactions, signal)
-        }
-        let interruption = handled.map { SignalActions.restarts(shared.sigactions, $0) }
-        return try CoreEntry.with {
-            $0.mtype = .x8664
-            $0.threadInfo = try .with {
-                $0.clearTidAddr_p = tidAddress
-                $0.gpregs = Registers.entry(thread, handlerRestarts: interruption)
-                $0.fpregs = try ExtendedState.entry(try thread.extendedState.get())
-            }
-            $0.threadCore = state
-        }
-    }
-
-    /// - Parameter state: 1 alive, 2 dead, 3 stopped.
-    private func taskEntry(state: UInt32) throws -> TaskCoreEntry {
-        TaskCoreEntry.with {
-            $0.taskState = state
-            $0.exitCode = 0
-            $0.personality = 0
-            $0.flags = 0
-            $0.blkSigset = 0
-            $0.comm = process.name
-        }
+        for kind in processKinds { try kind.capture(process, into: &images, of: dump) }
+        images.mm.exeFileID = try executable()
+        images.mm.vmas = mappings
+        try images.add(to: dump)
     }
 
     private func captureZombie() throws {
-        var task = try taskEntry(state: 2)
+        var task = TaskCoreEntry(of: process, state: 2)
         task.exitCode = UInt32(truncatingIfNeeded: try process.status.stat(52))
         try dump.images.add(
             .core, process.pid,
@@ -241,7 +149,9 @@ struct ProcessCapture {
             let entry = try about("descriptor \(number)") {
                 let file = try OpenFile(process, number, pidfd: pidfd)
                 let shared = try dump.files.known(file, into: dump)
-                try FileLock.capture(file, id: shared.id, into: dump)
+                for attribute in fileAttributes {
+                    try attribute.captureDescriptor(file, id: shared.id, into: dump)
+                }
                 return FdinfoEntry.with {
                     $0.id = shared.id
                     $0.flags = file.info.closesOnExec ? 1 : 0

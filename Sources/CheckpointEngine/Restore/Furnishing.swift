@@ -270,18 +270,10 @@ struct Furnishing {
         }
         for entry in plan.descriptors {
             guard let file = workshop.entry(entry.id) else { continue }
-            if let owner = file.signalOwner {
-                try runner.add { SignalOwner.recreate(owner, number: entry.fd, in: &$0) }
-            }
-            guard file.hasEpfd, workshop.registeredPolls.insert(entry.id).inserted else { continue }
-            for targets in ProgramRunner.portions(file.epfd.tfd) {
-                try runner.add { EventPoll.register(targets, number: entry.fd, in: &$0) }
-            }
+            for kind in fileAttributes { try kind.connect(file, number: entry.fd, in: workshop, by: &runner) }
+            for kind in fileKinds { try kind.connect(file, number: entry.fd, in: workshop, by: &runner) }
         }
         try runner.add { $0.call("close", Int(SYS_close), [UInt64(socket)]) }
-        // Last: closing any descriptor of a file gives up a process's locks on it.
-        for locks in ProgramRunner.portions(images.locksByTask[plan.pid] ?? []) {
-            try runner.add { try FileLock.recreate(locks, in: &$0) }
-        }
+        for kind in kinds { try kind.connect(plan, in: workshop, by: &runner) }
     }
 }

@@ -15,12 +15,10 @@ package struct RestoreStatistics: Sendable {
 /// Phases: plan (pure) → stage (the runtime creates the container) → grow → furnish and fill → dress → release. Until the
 /// release every task dies with the engine, and the runtime takes the container away after a failure.
 package struct Restore {
+    private let plan: RestorePlan
     private let images: RestoreImages
     private let first: ProcessPlan
     private let policy: RestorePolicy
-    private let options: DumpOptions
-    private let memoryFiles: [MemoryFileImage]
-    private let parameters: [(path: String, value: String)]
     private let logger: Logger
 
     /// Reads the images and holds them against the configuration. Touches nothing.
@@ -30,31 +28,17 @@ package struct Restore {
         self.images = images
         var allowed = images.options
         allowed.formUnion(options)
-        self.options = allowed
         self.policy = policy
         self.logger = logger
         first = try ProcessPlan.tree(from: images)
-        if let configured = policy.userNamespace {
-            try images.userNamespace.check(restoredIn: configured, of: "config.json")
-        }
-        for owner in images.files.values.compactMap(\.signalOwner) { try images.userNamespace.check(owner) }
-        for plan in first.all {
-            try policy.check(plan, images)
-            for core in plan.cores where core.hasThreadCore {
-                try about("\(plan)") { try images.userNamespace.check(core.threadCore.creds) }
-            }
-        }
+        plan = RestorePlan(images: images, first: first, policy: policy, options: allowed, states: KindStates())
+        for plan in first.all { try policy.check(plan, images) }
         try Growth.check(first)
-        if let names = images.hostName { try HostName.check(names) }
         try policy.checkFiles(images, of: first)
-        try NamedUnixSocket.check(images.files)
         for (id, entries) in images.socketOptions {
             try about("socket \(id)") { try policy.check(entries, of: images.files[id], images.userNamespace) }
         }
-        memoryFiles = try MemoryFileSystem.plan(images.directory)
-        parameters = try KernelParameters.plan(images.kernelParameters, allowed: policy.parameterNamespaces)
-        try ConsoleTerminal.check(images, first: first, hasTerminal: policy.hasTerminal)
-        try FileLock.check(images.locks, of: first, options: allowed)
+        for kind in kinds { try kind.plan(plan) }
     }
 
     /// The id that the container's first process must have in its pid namespace.
@@ -71,25 +55,15 @@ package struct Restore {
         let news = StopNews()
         defer { withExtendedLifetime(news) {} }
         let confinement = try Confinement(of: process, images, policy)
-        let workshop = try Workshop(
-            images: images, first: process, streams: streams, hasTerminal: policy.hasTerminal)
+        let workshop = try Workshop(plan, in: process, streams: streams)
         let userNamespace = workshop.userNamespace
-        try images.userNamespace.check(restoredIn: userNamespace, of: "the new container")
-        if let terminal = workshop.terminal {
-            try ConsoleTerminal.prepare(images.terminals.first, terminal: terminal, in: userNamespace)
-        }
         if !policy.hasTerminal {
             let user = try userNamespace.outside(user: policy.user)
             for stream in streams.prefix(3) {
                 try handStream(stream, to: user, sparesReadOnly: userNamespace != .own)
             }
         }
-        if let names = images.hostName, policy.makesHostName { try HostName.recreate(names, of: process) }
-        try KernelParameters.recreate(parameters, of: process)
-        try workshop.asOwner(user: 0, group: 0) {
-            try MemoryFileSystem.recreate(
-                memoryFiles, root: workshop.root, allowed: policy.memoryMounts, in: userNamespace)
-        }
+        for kind in kinds { try kind.recreate(in: workshop) }
         let shared = try SharedMemoryStore(first, images)
         let root = try Stub.first(process, process: first.pid)
         first.stubs = [root]
@@ -97,7 +71,7 @@ package struct Restore {
 
         var growth = Growth(first, area)
         try growth.run()
-        try ConsoleTerminal.furnish(images, first, workshop, area)
+        for kind in kinds { try kind.furnish(first, in: workshop, area: area) }
         statistics.forking = microseconds() - start
         logger.debug("\(first.all.count) processes grown after \(statistics.forking) us")
 

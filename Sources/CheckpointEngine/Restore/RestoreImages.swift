@@ -16,16 +16,9 @@ package final class RestoreImages {
     private let payloads: [String: PayloadFile]
     let seccompFilters: [SeccompFilter]
     let memoryFiles: [UInt32: MemfdInodeEntry]
-    let locks: [FileLockEntry]
-    let locksByTask: [Int32: [FileLockEntry]]
-    let terminals: [TtyInfoEntry]
     let clocks: TimensEntry?
-    /// Names that are not those of config.json.
-    let hostName: UtsnsEntry?
     /// Of threads that are not as new ones are.
     private let tunables: [pid_t: Tunables]
-    /// The text of ``KernelParameters``.
-    let kernelParameters: String
     /// What the checkpoint was allowed to carry over; nothing, if the images are CRIU's.
     let options: DumpOptions
 
@@ -81,18 +74,10 @@ package final class RestoreImages {
             }
         }
         self.memoryFiles = memoryFiles
-        locks = try directory.contains(.fileLocks) ? try directory.entries(.fileLocks) : []
-        locksByTask = Dictionary(grouping: locks, by: \.pid)
-        terminals = try directory.contains(.ttyInfo) ? try directory.entries(.ttyInfo) : []
-        let uts = inventory.rootIds.utsNsID
-        hostName = try directory.contains(.utsns, uts) ? try directory.entry(.utsns, uts) : nil
         clocks = try directory.contains(.timens) ? try directory.entry(.timens) : nil
         tunables =
             try directory.contains(Tunables.fileName)
             ? Tunables.decode(String(decoding: try directory.bytes(Tunables.fileName), as: UTF8.self)) : [:]
-        kernelParameters =
-            try directory.contains(KernelParameters.fileName)
-            ? String(decoding: try directory.bytes(KernelParameters.fileName), as: UTF8.self) : ""
         options =
             try directory.contains(DumpOptions.fileName)
             ? DumpOptions(text: String(decoding: try directory.bytes(DumpOptions.fileName), as: UTF8.self))

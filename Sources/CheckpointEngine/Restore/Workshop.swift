@@ -13,14 +13,12 @@ final class Workshop {
     let externalDescriptors: [String]
     let externalNumbers: [String: Int]
     let images: RestoreImages
+    let policy: RestorePolicy
+    /// As the engine sees it.
+    let firstProcess: pid_t
+    private let states: KindStates
     private let entries: [UInt32: FileEntry]
-    private var unixEntries: [UInt32: UnixSkEntry] = [:]
-    private var unixListeners: [[UInt8]: UInt32] = [:]
 
-    var pipes: [UInt32: (reader: CInt, writer: CInt)] = [:]
-    var unixSockets: [UInt32: CInt] = [:]
-    /// Instances of epoll whose registrations are made: processes may share one.
-    var registeredPolls: Set<UInt32> = []
     /// The task for which files are made now.
     var opener: Opener?
     /// Those that are under construction, by their ids in the container.
@@ -39,9 +37,13 @@ final class Workshop {
     /// - Parameters:
     ///   - first: the container's first process, already in its namespaces and root.
     ///   - streams: what stands for the container's standard streams now.
-    init(images: RestoreImages, first: pid_t, streams: [CInt], hasTerminal: Bool) throws {
+    init(_ plan: RestorePlan, in first: pid_t, streams: [CInt]) throws {
+        let images = plan.images
         self.streams = streams
-        terminal = hasTerminal ? try Pidfd(pid: first).descriptor(0).release() : nil
+        policy = plan.policy
+        states = plan.states
+        firstProcess = first
+        terminal = policy.hasTerminal ? try Pidfd(pid: first).descriptor(0).release() : nil
         externalDescriptors = images.externalDescriptors
         externalNumbers = Dictionary(
             externalDescriptors.enumerated().map { ($1, $0) }, uniquingKeysWith: { first, _ in first })
@@ -50,15 +52,10 @@ final class Workshop {
         userNamespace = try UserNamespace(of: first)
         root = try openAt(AT_FDCWD, "/proc/\(first)/root", CLINUX_O_PATH | O_DIRECTORY).release()
         network = try openAt(AT_FDCWD, "/proc/\(first)/ns/net", O_RDONLY).release()
-        for (id, entry) in entries where entry.hasUsk {
-            if entry.usk.ino != 0 { unixEntries[entry.usk.ino] = entry.usk }
-            if entry.usk.state == 10 { unixListeners[Array(entry.usk.name)] = id }
-        }
     }
 
     deinit {
         for descriptor in kept { close(descriptor) }
-        for descriptor in unixSockets.values { close(descriptor) }
         for descriptor in made.values { close(descriptor) }
         close(root)
         close(network)
@@ -92,13 +89,8 @@ final class Workshop {
 
     func entry(_ id: UInt32) -> FileEntry? { entries[id] }
 
-    func unixEntry(inode: UInt32) -> UnixSkEntry? { unixEntries[inode] }
-
-    /// Whom a unix socket's owner takes its peer for.
-    func peer(of id: UInt32) throws -> PeerCredentials? { try PeerCredentials(images.socketOptions[id] ?? []) }
-
-    /// The file that listens under a name.
-    func unixListener(name: [UInt8]) -> UInt32? { unixListeners[name] }
+    /// What a kind remembers of this container.
+    subscript<K: Kind>(kind: K.Type) -> K.RestoreState { states[restore: kind] }
 
     /// Does something with the container's root as this program's, for calls that take a path and no directory.
     func inRoot<R>(_ body: () throws -> R) throws -> R {

@@ -17,10 +17,11 @@ struct Rehearsal {
         first = try ProcessPlan.tree(from: images)
     }
 
+    private let policy = RestorePolicy(
+        capabilities: .max, noNewPrivileges: false, seccomp: SeccompPolicy(program: [], flags: 0), user: 0,
+        groups: [], limits: .most)
+
     func run() throws {
-        let policy = RestorePolicy(
-            capabilities: .max, noNewPrivileges: false, seccomp: SeccompPolicy(program: [], flags: 0), user: 0,
-            groups: [], limits: .most)
         var logger = Logger(label: "rehearsal")
         logger.logLevel = .critical
         _ = try Restore(images: images, policy: policy, options: DumpOptions(), logger: logger)
@@ -105,7 +106,10 @@ struct Rehearsal {
     /// Makes every file of the images, in this process's own root and network. Dear: each change of network namespace
     /// waits for the kernel's other processors.
     func makeFiles() throws {
-        let workshop = try Workshop(images: images, first: getpid(), streams: [0, 1, 2], hasTerminal: false)
+        let plan = RestorePlan(
+            images: images, first: first, policy: policy, options: DumpOptions(), states: KindStates())
+        for kind in kinds { try? kind.plan(plan) }
+        let workshop = try Workshop(plan, in: getpid(), streams: [0, 1, 2])
         for id in images.files.keys.sorted() { _ = try? workshop.descriptor(for: id) }
     }
 }

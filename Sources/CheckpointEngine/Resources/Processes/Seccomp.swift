@@ -1,0 +1,117 @@
+import CheckpointImages
+import LinuxSystem
+import Tracee
+
+/// The seccomp filters of a thread. seccomp(2).
+enum Seccomp: ProcessKind {
+    /// The filters of all threads, each once.
+    final class DumpState: KindState {
+        fileprivate var filters: [SeccompFilter] = []
+        fileprivate var numbers: [SeccompFilter: UInt32] = [:]
+        fileprivate var size: UInt64 = 0
+    }
+
+    static func capture(_ process: CapturedProcess, into images: inout ProcessImages, of dump: Dump) throws {
+        for thread in process.capturedThreads {
+            let mode = thread.status.seccompMode
+            guard let newest = try capture(thread.traced, mode: mode, into: dump[Seccomp.self]) else { continue }
+            images.cores[thread.index].threadCore.seccompMode = .filter
+            images.cores[thread.index].threadCore.seccompFilter = newest
+        }
+    }
+
+    static func seal(_ dump: Dump) throws {
+        try dump.images.add(.seccomp, entries: [SeccompEntry.with { $0.seccompFilters = dump[Seccomp.self].filters }])
+    }
+
+    /// Captures a thread's filters into the dump's common list, oldest first, each pointing at the one before.
+    ///
+    /// - Returns: the index of the newest, `nil` if there is none.
+    private static func capture(_ thread: TracedThread, mode: Int, into state: DumpState) throws -> UInt32? {
+        guard mode != 1 else { throw CheckpointError("strict seccomp mode cannot be checkpointed yet") }
+        guard mode == 2 else { return nil }
+        var previous: UInt32?
+        for filter in try thread.ptrace.seccompFilters() {
+            let entry = SeccompFilter.with {
+                $0.filter = .init(filter.program)
+                if let previous { $0.prev = previous }
+                $0.flags = UInt32(truncatingIfNeeded: filter.flags)
+            }
+            if let known = state.numbers[entry] {
+                previous = known
+            } else {
+                let number = UInt32(state.filters.count)
+                state.size += UInt64(filter.program.count) + 32
+                guard state.size <= ImageLimits.bytes("seccomp.img") else {
+                    throw CheckpointError("the container has more seccomp filters than can be restored")
+                }
+                state.filters.append(entry)
+                state.numbers[entry] = number
+                previous = number
+            }
+        }
+        return previous
+    }
+
+    /// A thread's filters, oldest first.
+    static func chain(_ newest: UInt32?, in all: [SeccompFilter]) throws -> [SeccompFilter] {
+        var chain: [SeccompFilter] = []
+        var length = 0
+        var next = newest
+        while let index = next {
+            guard Int(index) < all.count, chain.count <= all.count else {
+                throw CheckpointError("seccomp.img: filter \(index) is not there, or the filters run in a circle")
+            }
+            let filter = all[Int(index)]
+            // What the kernel takes for one thread: MAX_INSNS_PER_PATH instructions of 8 bytes, 4 of them for each filter.
+            length += filter.filter.count + 32
+            guard filter.filter.count >= 8, length <= 32_768 * 8 else {
+                throw CheckpointError("seccomp.img: filter \(index) is empty, or the filters are too long")
+            }
+            chain.append(filter)
+            next = filter.hasPrev ? filter.prev : nil
+        }
+        return chain.reversed()
+    }
+
+    /// What a restored thread gets, oldest first: the configuration's filter, then those of the program's own.
+    static func filters(of core: CoreEntry, in all: [SeccompFilter], configured: SeccompPolicy?) throws
+        -> [SeccompFilter]
+    {
+        let state = core.threadCore
+        let isFiltered = state.hasSeccompFilter && state.seccompMode == .filter
+        var filters = try chain(isFiltered ? state.seccompFilter : nil, in: all)
+        guard let configured else { return filters }
+        if filters.first?.filter == .init(configured.program) { filters.removeFirst() }
+        let first = SeccompFilter.with {
+            $0.filter = .init(configured.program)
+            $0.flags = UInt32(truncatingIfNeeded: configured.flags)
+        }
+        return [first] + filters
+    }
+
+    /// The engine has filters suspended (PTRACE_O_SUSPEND_SECCOMP), so they bind only from the release on.
+    static func recreate(_ filters: [SeccompFilter], in program: inout Program) {
+        for filter in filters { install(Array(filter.filter), flags: UInt64(filter.flags), in: &program) }
+    }
+
+    private static func install(_ filter: [UInt8], flags: UInt64, in program: inout Program) {
+        let code = program.place(filter)
+        let count = UInt64(filter.count / MemoryLayout<sock_filter>.size)
+        let header = program.place(value: SIMD2<UInt64>(count, code.raw))
+        // SECCOMP_SET_MODE_FILTER; only LOG and SPEC_ALLOW outlive the installation.
+        program.call("seccomp", Int(SYS_seccomp), [1, flags & 0x6, header.raw])
+    }
+}
+
+/// The filter that the configuration demands.
+package struct SeccompPolicy: Sendable {
+    /// An array of struct sock_filter.
+    package var program: [UInt8]
+    package var flags: UInt64
+
+    package init(program: [UInt8], flags: UInt64) {
+        self.program = program
+        self.flags = flags
+    }
+}
