@@ -53,21 +53,25 @@ let package = Package(
         .systemLibrary(name: "CSeccomp", providers: [.apt(["libseccomp-dev"])]),
         .systemLibrary(name: "CCap", providers: [.apt(["libcap-dev"])]),
 
-        .testTarget(name: "LinuxSystemTests", dependencies: ["LinuxSystem"], swiftSettings: strict),
+        .target(
+            name: "TestSupport", dependencies: ["LinuxSystem"], path: "Tests/TestSupport", swiftSettings: strict),
+        .testTarget(name: "LinuxSystemTests", dependencies: ["LinuxSystem", "TestSupport"], swiftSettings: strict),
         .testTarget(name: "OCISpecTests", dependencies: ["OCISpec"], swiftSettings: strict),
         .testTarget(name: "CgroupsTests", dependencies: ["Cgroups", "DBus", "OCISpec"], swiftSettings: strict),
         .testTarget(name: "DBusTests", dependencies: ["DBus", "LinuxSystem"], swiftSettings: strict),
         .testTarget(
-            name: "CheckpointImagesTests", dependencies: ["CheckpointImages", "LinuxSystem"], swiftSettings: strict),
+            name: "CheckpointImagesTests", dependencies: ["CheckpointImages", "LinuxSystem", "TestSupport"],
+            swiftSettings: strict),
         .testTarget(
             name: "ContainerRuntimeTests",
             dependencies: ["Cgroups", "CheckpointImages", "ContainerRuntime", "OCISpec"],
             swiftSettings: strict),
-        .testTarget(name: "TraceeTests", dependencies: ["Tracee", "LinuxSystem"], swiftSettings: strict),
+        .testTarget(
+            name: "TraceeTests", dependencies: ["Tracee", "LinuxSystem", "TestSupport"], swiftSettings: strict),
         .testTarget(
             name: "CheckpointEngineTests",
             dependencies: [
-                "CheckpointEngine", "CheckpointImages", "Tracee", "LinuxSystem",
+                "CheckpointEngine", "CheckpointImages", "Tracee", "LinuxSystem", "TestSupport",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "SwiftProtobuf", package: "swift-protobuf"),
             ],

@@ -107,7 +107,7 @@ let kinds = containerKinds + fileKinds + fileAttributes + processKinds
 
 let containerKinds: [any Kind.Type] = [
     UserNamespace.self, MessageQueue.self, HostName.self, KernelParameters.self, MemoryFileSystem.self,
-    SharedMemory.self, UnixSocketQueue.self, SocketOptionTable.self,
+    UnlinkedFile.self, MemoryMapping.self, SharedMemory.self, UnixSocketQueue.self, SocketOptionTable.self,
 ]
 /// The first that recognises a file has it.
 let fileKinds: [any FileKind.Type] = [

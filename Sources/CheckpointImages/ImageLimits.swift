@@ -13,6 +13,7 @@ package enum ImageLimits {
         // Read piece by piece.
         case "sk-queues.img", "pipes-data.img": 1 << 30
         case _ where name.hasPrefix("tmpfs-") && name.hasSuffix(".stasis"): 256 << 20
+        case _ where name.hasPrefix("ghost-file-"): .max
         case _ where Checksums.isPages(name): .max
         // A million runs of pages, several of which are one mapping's.
         case _ where name.hasPrefix("pagemap-"): 64 << 20

@@ -38,6 +38,10 @@ extension SkPacketEntry: PayloadEntry {
     package var payloadLength: UInt64 { UInt64(length) }
 }
 
+extension GhostChunkEntry: PayloadEntry {
+    package var payloadLength: UInt64 { len }
+}
+
 /// The receive queue, then the send queue.
 extension TcpStreamEntry: PayloadEntry {
     package var payloadLength: UInt64 { UInt64(inqLen) + UInt64(outqLen) }

@@ -1,5 +1,6 @@
 import LinuxSystem
 import Logging
+import TestSupport
 import Testing
 
 @testable import CheckpointEngine

@@ -1,4 +1,5 @@
 import LinuxSystem
+import TestSupport
 import Testing
 
 @testable import CheckpointEngine
@@ -64,20 +65,10 @@ import Testing
 @Suite struct ProcessStatusTests {
     /// Files as proc_pid_status(5) and proc_pid_stat(5) show them.
     private func status(_ text: String, stat: String) throws -> ProcessStatus {
-        var template = Array("/tmp/stasis-status-XXXXXX".utf8CString)
-        let path = template.withUnsafeMutableBufferPointer { buffer in
-            buffer.baseAddress.flatMap { mkdtemp($0) }.map { String(cString: $0) } ?? ""
-        }
-        defer {
-            unlink("\(path)/status")
-            unlink("\(path)/stat")
-            rmdir(path)
-        }
-        for (name, content) in [("status", text), ("stat", stat)] {
-            let file = try openAt(AT_FDCWD, "\(path)/\(name)", O_WRONLY | O_CREAT, mode: 0o600)
-            try writeAll(file.raw, Array(content.utf8))
-        }
-        return try ProcessStatus(4711, path: path)
+        let scratch = Scratch()
+        try scratch.put("status", text)
+        try scratch.put("stat", stat)
+        return try ProcessStatus(4711, path: scratch.path)
     }
 
     private static let sample = """

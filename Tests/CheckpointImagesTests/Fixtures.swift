@@ -1,4 +1,5 @@
 import LinuxSystem
+import TestSupport
 import Testing
 
 @testable import CheckpointImages
@@ -17,34 +18,8 @@ enum Samples {
     static func bytes(_ name: String) throws -> [UInt8] { try open().bytes(name) }
 }
 
-/// An empty directory that is gone after the test.
-final class Scratch {
-    let path: String
-
-    init() {
-        var template = Array("/tmp/stasis-images-XXXXXX".utf8CString)
-        path = template.withUnsafeMutableBufferPointer { buffer in
-            buffer.baseAddress.flatMap { mkdtemp($0) }.map { String(cString: $0) } ?? ""
-        }
-    }
-
-    deinit {
-        for name in (try? directoryEntries(path)) ?? [] { unlink("\(path)/\(name)") }
-        rmdir(path)
-    }
-
-    func open() throws -> OwnedDescriptor { try openAt(AT_FDCWD, path, O_RDONLY | O_DIRECTORY) }
-
+extension Scratch {
     func images() throws -> ImageDirectory { try ImageDirectory(open()) }
-
-    /// A new file each time: ext4 writes one that was truncated to disk when it is closed.
-    func put(_ name: String, _ bytes: [UInt8]) throws {
-        unlink("\(path)/\(name)")
-        let file = try openAt(AT_FDCWD, "\(path)/\(name)", O_WRONLY | O_CREAT | O_EXCL, mode: 0o600)
-        try writeAll(file.raw, bytes)
-    }
-
-    func bytes(_ name: String) throws -> [UInt8] { try readFile("\(path)/\(name)") }
 
     /// Writes a checkpoint of an inventory, a tree of two processes, a pipe's content and one page.
     func writeCheckpoint(durable: Bool = false) throws {
@@ -80,13 +55,3 @@ final class Scratch {
 }
 
 /// The message of the ``ImageError`` that `body` throws.
-func failure(_ body: () throws -> Void) -> String {
-    do {
-        try body()
-        return "no error"
-    } catch let error as ImageError {
-        return error.description
-    } catch {
-        return "not an ImageError: \(error)"
-    }
-}

@@ -1,5 +1,6 @@
 import LinuxSystem
 import SwiftProtobuf
+import TestSupport
 import Testing
 
 @testable import CheckpointImages

@@ -27,7 +27,8 @@ extension Integration {
                 }
                 try container.run()
                 let notes = try container.waitUntilReady().split(separator: "\n")
-                let place = try #require(notes.first { $0.hasPrefix("descriptor ") || $0.hasPrefix("task ") })
+                let kinds = ["descriptor ", "task ", "queue "]
+                let place = try #require(notes.first { note in kinds.contains { note.hasPrefix($0) } })
                 for leaveRunning in [true, false] {
                     let outcome = try container.checkpointCommand(to: "image", leaveRunning: leaveRunning).run()
                     #expect(outcome.status == 1, "\(outcome)")
@@ -37,6 +38,8 @@ extension Integration {
                     #expect(places.contains { complaint.contains($0) }, "\(outcome)")
                     #expect(!complaint.contains("\n"), "one line: \(outcome)")
                     #expect(!Files.exists(container.imageFolder("image") + "/inventory.img"), "it looks like an image")
+                    let log = Files.text(of: container.bundle.folder + "/dump.log") ?? ""
+                    #expect(log.contains("kept: ") && log.contains("MemoryMapping"), "\(log)")
                     #expect(try container.status() == "running")
                     try container.expectPass("after a refused checkpoint")
                 }

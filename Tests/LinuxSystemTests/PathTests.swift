@@ -1,4 +1,5 @@
 import LinuxSystem
+import TestSupport
 import Testing
 
 /// A root directory with every way out of it that a hostile file system may have; outside lies a file called `secret`.

@@ -1,4 +1,5 @@
 import LinuxSystem
+import TestSupport
 import Testing
 
 @testable import Tracee
@@ -46,7 +47,7 @@ import Testing
     @Test(.enabled(if: access("/usr/bin/objdump", X_OK) == 0, "needs objdump"))
     func disassembly() throws {
         let scratch = Scratch()
-        try scratch.write("agent", Agent.code)
+        try scratch.put("agent", Agent.code)
         let text = try scratch.output(
             of: ["/usr/bin/objdump", "-D", "-b", "binary", "-m", "i386:x86-64", "-M", "intel", scratch.path("agent")])
         let lines = text.split(separator: "\n").compactMap { line -> String? in

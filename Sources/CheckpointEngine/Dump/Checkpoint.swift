@@ -111,14 +111,17 @@ private func capture(
 
     let dump = try Dump(
         first: first, processes: running.processes, request: request, states: states, directory: directory.raw)
-    defer { dump.pages.close() }
+    defer {
+        dump.pages.close()
+        request.logger.debug("\(dump.account)")
+    }
     dump.guestStreams = try Guest.streams(of: running.processes, into: dump)
     for guest in running.processes where guest.isGuest {
         request.logger.warning(
             "\(guest) was put in by exec: it comes back as a child of the first process, and its streams lead to /dev/null"
         )
     }
-    for kind in kinds { try kind.capture(request, into: dump) }
+    for kind in kinds { try dump.by(kind) { try kind.capture(request, into: dump) } }
     let captures = try running.processes.map { process in
         try about("\(process)") {
             var capture = ProcessCapture(process: process, dump: dump)
@@ -127,7 +130,7 @@ private func capture(
         }
     }
     for capture in captures { try about("\(capture.process)") { try capture.ask() } }
-    for kind in kinds { try kind.seal(dump) }
+    for kind in kinds { try dump.by(kind) { try kind.seal(dump) } }
 
     let copying = microseconds()
     try dump.pages.write(into: directory.raw)

@@ -27,6 +27,7 @@ final class Dump {
     let configuredNames: HostNames?
     private let states: KindStates
     private var streams: [String: ImageStream]
+    var account = Account()
     var images: ImageSet
     var pages = PageDump()
     let usableCPUs: String?

@@ -73,7 +73,8 @@ final class OpenFiles {
     private func capture(_ file: borrowing OpenFile, into dump: Dump) throws -> Known {
         let id = newID()
         for kind in fileKinds {
-            guard var entry = try kind.capture(file, id: id, into: dump) else { continue }
+            guard var entry = try dump.by(kind, { try kind.capture(file, id: id, into: dump) }) else { continue }
+            dump.account.keep(kind)
             for attribute in fileAttributes { try attribute.capture(file, into: &entry, of: dump) }
             try image.append(entry)
             return Known(process: file.process.hostPid, number: file.number, id: id, type: entry.type)

@@ -28,7 +28,8 @@ struct ProcessCapture {
             })
         guard !process.isZombie else { return try captureZombie() }
         try refuseOtherRoot()
-        mappings = try MemoryMapping.capture(process, flags: flags, into: dump)
+        mappings = try dump.by(MemoryMapping.self) { try MemoryMapping.capture(process, flags: flags, into: dump) }
+        dump.account.keep(MemoryMapping.self, count: mappings.count)
         ids = try captureIDs()
         if process === dump.first { dump.rootIDs = ids }
         try captureDescriptors(table: ids.filesID)
@@ -52,28 +53,32 @@ struct ProcessCapture {
     private func ask(_ session: AgentSession, _ mappings: [VmaEntry]) throws {
         var images = ProcessImages(process, ids)
         var program = Program(session.area.main)
-        let answers = processKinds.compactMap { $0.ask(process, in: &program, of: dump) }
-        var threadAnswers = processKinds.compactMap { $0.askThread(in: &program) }
+        let answers = processKinds.map { (kind: $0, take: $0.ask(process, in: &program, of: dump)) }
+        var threadAnswers = processKinds.map { (kind: $0, take: $0.askThread(in: &program)) }
         var results = try session.run(program)
         try results.check()
-        for answer in answers { try answer(results, &images) }
+        for answer in answers { try dump.by(answer.kind) { try answer.take?(results, &images) } }
         for index in process.threads.indices {
             if index > 0 {
                 var short = Program(session.area.lane(index))
-                threadAnswers = processKinds.compactMap { $0.askThread(in: &short) }
+                threadAnswers = processKinds.map { (kind: $0, take: $0.askThread(in: &short)) }
                 results = try session.run(short, inThread: index)
                 try results.check()
             }
             let thread = try CapturedThread(index, of: process)
             process.capturedThreads.append(thread)
-            for answer in threadAnswers { try answer(results, thread, dump, &images.cores[index]) }
+            for answer in threadAnswers {
+                try dump.by(answer.kind) { try answer.take?(results, thread, dump, &images.cores[index]) }
+            }
         }
-        for kind in processKinds { try kind.ask(process, by: session, into: &images, of: dump) }
+        for kind in processKinds {
+            try dump.by(kind) { try kind.ask(process, by: session, into: &images, of: dump) }
+        }
         // The threads stand again as they were met. A timer that ran out meanwhile has left its signal pending.
         try session.leave()
         process.session = nil
 
-        for kind in processKinds { try kind.capture(process, into: &images, of: dump) }
+        for kind in processKinds { try dump.by(kind) { try kind.capture(process, into: &images, of: dump) } }
         images.mm.exeFileID = try executable()
         images.mm.vmas = mappings
         try images.add(to: dump)
@@ -150,7 +155,7 @@ struct ProcessCapture {
                 let file = try OpenFile(process, number, pidfd: pidfd)
                 let shared = try dump.files.known(file, into: dump)
                 for attribute in fileAttributes {
-                    try attribute.captureDescriptor(file, id: shared.id, into: dump)
+                    try dump.by(attribute) { try attribute.captureDescriptor(file, id: shared.id, into: dump) }
                 }
                 return FdinfoEntry.with {
                     $0.id = shared.id
@@ -194,7 +199,8 @@ struct ProcessCapture {
         try about(name == "cwd" ? "working directory" : "root directory") {
             try dump.files.add(
                 RegularFile.entry(
-                    path: path, status: try status(at: AT_FDCWD, link), flags: UInt32(O_DIRECTORY), position: 0,
+                    path: path, link: link, status: try status(at: AT_FDCWD, link), flags: UInt32(O_DIRECTORY),
+                    position: 0,
                     mount: -1, id: id, in: dump))
         }
         return id
@@ -206,7 +212,8 @@ struct ProcessCapture {
         try about("executable") {
             try dump.files.add(
                 RegularFile.entry(
-                    path: try linkTarget(link), status: try status(at: AT_FDCWD, link), flags: UInt32(O_RDONLY),
+                    path: try linkTarget(link), link: link, status: try status(at: AT_FDCWD, link),
+                    flags: UInt32(O_RDONLY),
                     position: 0, mount: -1, id: id, isMapped: true, in: dump))
         }
         return id

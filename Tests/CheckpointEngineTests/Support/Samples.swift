@@ -1,5 +1,6 @@
 import LinuxSystem
 import SwiftProtobuf
+import TestSupport
 import Testing
 
 @testable import CheckpointEngine
@@ -21,30 +22,17 @@ enum Samples {
 /// A copy of the sample images to be changed; gone after the test.
 final class ImageCopy {
     let path: String
-    private let isOwner: Bool
+    private let scratch: Scratch?
 
     init() throws {
         // Thousands of files are written here: not to a disk, where there is a choice.
-        let base = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp"
-        var template = Array("\(base)/stasis-engine-XXXXXX".utf8CString)
-        path = template.withUnsafeMutableBufferPointer { buffer in
-            buffer.baseAddress.flatMap { mkdtemp($0) }.map { String(cString: $0) } ?? ""
-        }
-        isOwner = true
+        let scratch = Scratch(in: access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp")
+        (self.scratch, path) = (scratch, scratch.path)
         for name in try directoryEntries(Samples.directory) { try put(name, readFile("\(Samples.directory)/\(name)")) }
     }
 
     /// The copy that another process has made and will take away.
-    init(at path: String) {
-        self.path = path
-        isOwner = false
-    }
-
-    deinit {
-        guard isOwner else { return }
-        for name in (try? directoryEntries(path)) ?? [] { unlink("\(path)/\(name)") }
-        rmdir(path)
-    }
+    init(at path: String) { (scratch, self.path) = (nil, path) }
 
     func images() throws -> RestoreImages { try RestoreImages(openAt(AT_FDCWD, path, O_RDONLY | O_DIRECTORY)) }
 
@@ -84,10 +72,4 @@ final class ImageCopy {
         let body: [UInt8] = try entry.serializedBytes(partial: true)
         return (0..<4).map { UInt8(truncatingIfNeeded: body.count >> (8 * $0)) } + body
     }
-}
-
-/// The message of the error that `body` throws.
-func failure(_ body: () throws -> Void) -> String {
-    do { try body() } catch { return "\(error)" }
-    return "no error"
 }

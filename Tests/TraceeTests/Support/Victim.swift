@@ -1,4 +1,5 @@
 import LinuxSystem
+import TestSupport
 import Testing
 
 @testable import Tracee
@@ -93,8 +94,8 @@ final class Victim {
 
     init(threaded: Bool) throws {
         isThreaded = threaded
-        try scratch.write("victim.c", Array(Self.source.utf8))
-        try scratch.write("page", [UInt8](repeating: 0, count: 4096))
+        try scratch.put("victim.c", Array(Self.source.utf8))
+        try scratch.put("page", [UInt8](repeating: 0, count: 4096))
         page = try openAt(AT_FDCWD, scratch.path("page"), O_RDONLY)
         _ = try scratch.output(
             of: [

@@ -14,38 +14,79 @@ enum RegularFile: FileKind {
                 "\(file.link): this file lies outside the container, and it is none of its standard streams")
         }
         return try entry(
-            path: file.link, status: file.status, flags: file.info.flags, position: file.info.position,
+            path: file.link, link: "/proc/\(file.process.hostPid)/fd/\(file.number)", status: file.status,
+            flags: file.info.flags, position: file.info.position,
             mount: file.info.mount, id: id, in: dump)
     }
 
-    /// The entry for a path of the container's, which must lead to the file with this status.
+    /// The entry for a path of the container's, which must lead to the file with this status, or have led to it.
+    ///
+    /// - Parameter link: what opens the file, in /proc.
     static func entry(
-        path: String, status: stat, flags: UInt32, position: UInt64, mount: Int, id: UInt32, isMapped: Bool = false,
+        path: String, link: String, status: stat, flags: UInt32, position: UInt64, mount: Int, id: UInt32,
+        isMapped: Bool = false,
         in dump: Dump
     ) throws -> FileEntry {
-        let unlinked = CheckpointError("\(path): an open file that was unlinked cannot be checkpointed yet")
-        guard status.st_nlink > 0 else { throw unlinked }
+        // A name may end like that by itself.
+        let former = path.hasSuffix(deleted) ? String(path.dropLast(deleted.utf8.count)) : nil
+        guard status.st_nlink > 0 else {
+            let name = former ?? path
+            try about("\(name), which was unlinked") {
+                try UnlinkedFile.capture(link, status, id: id, into: dump)
+            }
+            return entry(name, status, flags: flags, position: position, mount: mount, id: id)
+        }
         guard status.isRegular || status.isDirectory || isMemoryDevice(status) else {
             throw CheckpointError(
                 "\(path): this kind of file (mode \(String(status.st_mode, radix: 8))) cannot be checkpointed yet")
         }
-        let found: OwnedDescriptor
-        // A name may end like that by itself.
-        let mayBeUnlinked = path.hasSuffix(" (deleted)")
-        do { found = try openAt(dump.root.raw, path, CLINUX_O_PATH, resolve: .inRoot) } catch {
-            if mayBeUnlinked { throw unlinked }
+        let found = Result { () throws(SystemError) in
+            let place = try openAt(dump.root.raw, path, CLINUX_O_PATH, resolve: .inRoot)
+            return try LinuxSystem.status(of: place.raw)
+        }
+        let there = try? found.get()
+        guard there?.st_dev == status.st_dev, there?.st_ino == status.st_ino else {
+            if let former, let other = try otherName(of: former, status, in: dump) {
+                return entry(other, status, flags: flags, position: position, mount: mount, id: id)
+            }
+            if former != nil {
+                throw CheckpointError(
+                    "\(path): an open file whose name was unlinked, and which has another one in a directory elsewhere, "
+                        + "cannot be checkpointed yet")
+            }
+            guard case .failure(let error) = found else {
+                throw CheckpointError("\(path): the path leads to another file by now (replaced or mounted over)")
+            }
             throw CheckpointError(
                 path.contains("\u{FFFD}")
                     ? "\(path): its name is not UTF-8; such a file cannot be checkpointed yet"
                     : "\(path): the path does not lead to the open file any more: \(error.errno)")
         }
-        let there = try LinuxSystem.status(of: found.raw)
-        guard there.st_dev == status.st_dev, there.st_ino == status.st_ino else {
-            if mayBeUnlinked { throw unlinked }
-            throw CheckpointError("\(path): the path leads to another file by now (replaced or mounted over)")
-        }
         let buildID = isMapped ? try BuildID.words(of: path, in: dump.root.raw) : []
-        return FileEntry.with {
+        return entry(path, status, flags: flags, position: position, mount: mount, id: id, buildID: buildID)
+    }
+
+    /// What the kernel adds to the path of a file that was unlinked.
+    private static let deleted = " (deleted)"
+
+    /// A file whose first name was unlinked may have another one beside it: sem_open(3) makes its semaphores so.
+    private static func otherName(of path: String, _ file: stat, in dump: Dump) throws -> String? {
+        let folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? "/"
+        guard let opened = try? openAt(dump.root.raw, folder, O_RDONLY | O_DIRECTORY, resolve: .inRoot) else {
+            return nil
+        }
+        var stream = try DirectoryStream(opened)
+        while let name = try stream.next() {
+            let found = try? LinuxSystem.status(at: stream.directory.raw, name, flags: AT_SYMLINK_NOFOLLOW)
+            if found?.st_ino == file.st_ino, found?.st_dev == file.st_dev { return folder + name }
+        }
+        return nil
+    }
+
+    private static func entry(
+        _ path: String, _ status: stat, flags: UInt32, position: UInt64, mount: Int, id: UInt32, buildID: [UInt32] = []
+    ) -> FileEntry {
+        FileEntry.with {
             $0.type = .reg
             $0.id = id
             $0.reg = .with {
@@ -80,10 +121,9 @@ enum RegularFile: FileKind {
 
     /// Lets the task open the file that an entry names, after a look at what it is.
     static func open(_ file: RegFileEntry, flags: CInt, in workshop: Workshop) throws -> OwnedDescriptor {
+        let wanted = flagsToOpen(flags)
+        if let unlinked = try UnlinkedFile.open(file, flags: wanted, in: workshop) { return unlinked }
         let place = try place(of: file, in: workshop)
-        // The last: __O_TMPFILE.
-        var wanted = flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_CLOEXEC | 0o20_000_000)
-        if wanted & CLINUX_O_PATH != 0 { wanted &= CLINUX_O_PATH | O_DIRECTORY | O_NOFOLLOW }
         guard let opener = workshop.opener else { throw CheckpointError("\(file.name): is no task's") }
         let opened: OwnedDescriptor
         do {
@@ -100,6 +140,15 @@ enum RegularFile: FileKind {
             throw CheckpointError("\(file.name): was replaced while it was opened")
         }
         return opened
+    }
+
+    /// Those of an open file, without what counts only when it is made. O_TMPFILE brings O_DIRECTORY along.
+    static func flagsToOpen(_ flags: CInt) -> CInt {
+        let nameless: CInt = 0o20_000_000
+        var wanted = flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_CLOEXEC)
+        if wanted & nameless != 0 { wanted &= ~(nameless | O_DIRECTORY) }
+        if wanted & CLINUX_O_PATH != 0 { wanted &= CLINUX_O_PATH | O_DIRECTORY | O_NOFOLLOW }
+        return wanted
     }
 
     /// The file that an entry names, as a place only, if it is as it was.

@@ -7,7 +7,8 @@ enum MessageQueue: Kind {
         for mount in dump.mounts where mount.type == "mqueue" {
             let queues = try? directoryEntries("/proc/\(dump.first.hostPid)/root" + mount.point)
             guard let found = queues?.first else { continue }
-            throw CheckpointError("\(mount.point)/\(found): POSIX message queues cannot be checkpointed yet")
+            throw CheckpointError(
+                "queue /\(found) in \(mount.point): a POSIX message queue cannot be checkpointed yet")
         }
     }
 }

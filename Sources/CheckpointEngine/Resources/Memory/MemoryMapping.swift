@@ -43,7 +43,7 @@ extension VmaEntry {
 }
 
 /// mmap(2): the mappings of a process.
-enum MemoryMapping {
+enum MemoryMapping: Kind {
     static let pageSize: UInt64 = 4096
 
     /// Mappings as the image format has them. Files that are mapped get entries in `dump.files`.
@@ -179,7 +179,8 @@ enum MemoryMapping {
         // In /proc/PID/maps a new line within the name is four characters.
         try dump.files.add(
             RegularFile.entry(
-                path: try linkTarget(link), status: try status(link), flags: access, position: 0, mount: -1, id: id,
+                path: try linkTarget(link), link: link, status: try status(link), flags: access, position: 0, mount: -1,
+                id: id,
                 isMapped: true,
                 in: dump))
         dump.pages.mappedFiles[key] = id

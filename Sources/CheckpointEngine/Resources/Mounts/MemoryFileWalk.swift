@@ -137,23 +137,11 @@ struct MemoryFileWalk {
     }
 
     private func addContent(of file: CInt, size: Int) throws {
-        var position: off_t = 0
-        var buffer = [UInt8](repeating: 0, count: min(size, MemoryFileEntry.pieceSize))
-        while position < size {
-            // ENXIO: nothing but a hole is left.
-            let start = lseek(file, position, CInt(CLINUX_SEEK_DATA))
-            if start < 0, Errno.current == .noSuchAddressOrDevice { break }
-            position = start
-            let end = try system("find hole") { lseek(file, start, CInt(CLINUX_SEEK_HOLE)) }
-            while position < end {
-                let count = try system("read") {
-                    buffer.withUnsafeMutableBytes {
-                        pread(file, $0.baseAddress, min($0.count, end - position), position)
-                    }
-                }
-                guard count > 0 else { throw CheckpointError("shrank while it was read") }
-                try image.append(raw: MemoryFileEntry.piece(buffer[..<count], at: UInt64(position)))
-                position += count
+        for data in try dataRanges(of: file, size: size) {
+            for start in stride(from: data.lowerBound, to: data.upperBound, by: MemoryFileEntry.pieceSize) {
+                let count = min(MemoryFileEntry.pieceSize, data.upperBound - start)
+                let bytes = try readBytes(file, at: start, count: count)
+                try image.append(raw: MemoryFileEntry.piece(bytes[...], at: UInt64(start)))
             }
         }
         try image.append(raw: MemoryFileEntry.end)

@@ -85,7 +85,9 @@ struct PeerCredentials: Hashable, ProcessKind {
             for (question, answer) in zip(questions, answers) {
                 var peer = question.peer
                 if peer.process != 0 { peer.process = results.value(answer, as: pid_t.self) ?? 0 }
-                for entry in peer.entries(of: question.file) { try dump.stream(raw: SocketOptionEntry.fileName).append(raw: entry.bytes) }
+                for entry in peer.entries(of: question.file) {
+                    try dump.stream(raw: SocketOptionEntry.fileName).append(raw: entry.bytes)
+                }
             }
         }
     }

@@ -50,7 +50,8 @@ enum UnixSocketQueue: Kind {
             }
             try dump.stream(.socketQueues).append(entry, payload: message.bytes)
             if let known = try named(sender, in: dump) {
-                try dump.stream(raw: SocketOptionEntry.fileName).append(raw: MessageSender(index: index, known).entry(of: id).bytes)
+                try dump.stream(raw: SocketOptionEntry.fileName).append(
+                    raw: MessageSender(index: index, known).entry(of: id).bytes)
             }
             index += 1
             if type != 1 { total += try size(ofMessage: message.length, type: type, in: dump) }
@@ -106,7 +107,8 @@ enum UnixSocketQueue: Kind {
     static func seal(_ dump: Dump) throws {
         let state = dump[Self.self]
         for (inode, queued) in state.queued {
-            guard let held = dump[UnixSocketPair.self].peers[inode], let sent = state.sent[held.peer], sent > queued else { continue }
+            guard let held = dump[UnixSocketPair.self].peers[inode], let sent = state.sent[held.peer], sent > queued
+            else { continue }
             throw CheckpointError(
                 "\(held.holder): descriptor \(held.number): socket:[\(inode)]: an empty message that was looked at "
                     + "(MSG_PEEK) may wait in it, which cannot be checkpointed; let its reader take it first")

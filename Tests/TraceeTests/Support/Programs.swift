@@ -1,29 +1,8 @@
 import Glibc
 import LinuxSystem
+import TestSupport
 
-/// An empty directory that is gone after the test.
-final class Scratch {
-    let directory: String
-
-    init() {
-        var template = Array("/tmp/stasis-tracee-XXXXXX".utf8CString)
-        directory = template.withUnsafeMutableBufferPointer { buffer in
-            buffer.baseAddress.flatMap { mkdtemp($0) }.map { String(cString: $0) } ?? ""
-        }
-    }
-
-    deinit {
-        for name in (try? directoryEntries(directory)) ?? [] { unlink(path(name)) }
-        rmdir(directory)
-    }
-
-    func path(_ name: String) -> String { "\(directory)/\(name)" }
-
-    func write(_ name: String, _ bytes: [UInt8]) throws {
-        let file = try openAt(AT_FDCWD, path(name), O_WRONLY | O_CREAT | O_TRUNC, mode: 0o600)
-        try writeAll(file.raw, bytes)
-    }
-
+extension Scratch {
     /// Runs a program to its end; what it wrote to its standard output.
     func output(of command: [String]) throws -> String {
         let pipe = try makePipe()

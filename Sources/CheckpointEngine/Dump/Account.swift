@@ -1,0 +1,36 @@
+/// What a checkpoint has met: how many objects of each kind are kept, and which kind refuses what. The log has it, whatever
+/// becomes of the checkpoint.
+struct Account: CustomStringConvertible {
+    private var kept: [(kind: String, count: Int)] = []
+    private var refused: (kind: String, reason: String)?
+
+    mutating func keep(_ kind: any Kind.Type, count: Int = 1) {
+        let name = "\(kind)"
+        if let index = kept.firstIndex(where: { $0.kind == name }) {
+            kept[index].count += count
+        } else {
+            kept.append((name, count))
+        }
+    }
+
+    /// Whose phase has failed first.
+    mutating func refuse(_ kind: any Kind.Type, _ error: any Error) {
+        refused = refused ?? ("\(kind)", "\(error)")
+    }
+
+    var description: String {
+        let all = kept.map { "\($0.count) \($0.kind)" }.joined(separator: ", ")
+        let refusal = refused.map { "; refused by \($0.kind): \($0.reason)" } ?? ""
+        return "kept: \(all.isEmpty ? "nothing yet" : all)\(refusal)"
+    }
+}
+
+extension Dump {
+    /// Does a kind's part in a phase.
+    func by<R>(_ kind: any Kind.Type, _ body: () throws -> R) throws -> R {
+        do { return try body() } catch {
+            account.refuse(kind, error)
+            throw error
+        }
+    }
+}
