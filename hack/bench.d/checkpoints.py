@@ -40,23 +40,28 @@ def frozen_time(stats):
 
 
 class Stopwatch:
-    """A container that holds memory and times from inside how long it stood still.
+    """A container that times from inside how long it stood still (watch.h)."""
 
-    With a number of processes it has as many, the last of which holds what cannot be checkpointed.
-    """
-
-    def __init__(self, laboratory, size, processes=0, runtime=STASIS):
+    def __init__(self, laboratory, *words, runtime=[STASIS], program="stopwatch"):
         self.laboratory = laboratory
         self.runtime = runtime
-        self.bundle = laboratory.bundle("stopwatch", str(size), str(processes))
+        self.bundle = laboratory.bundle(program, *map(str, words))
         self.state = self.bundle / "rootfs" / "state"
-        self.id = laboratory.name(str(size))
+        self.id = laboratory.name(str(words[0]))
+        self.prepare()
         self.command("run", "--detach", "--bundle", self.bundle, self.id)
         self.wait("ready", 60)
         self.ask()
 
+    def prepare(self):
+        """What the bundle needs before the container runs."""
+
+    def written(self, image):
+        """Figures about what a checkpoint has written."""
+        return {}
+
     def command(self, *words):
-        return self.laboratory.run(self.runtime, "--root", self.laboratory.folder / "root", *words,
+        return self.laboratory.run(*self.runtime, "--root", self.laboratory.folder / "root", *words,
                                    log=self.laboratory.folder / f"log-{words[0]}")
 
     def wait(self, name, seconds):
@@ -88,6 +93,7 @@ class Stopwatch:
         row["frozen_time"] = frozen_time(self.bundle / "stats-dump")
         shutil.rmtree(image)
         _, row["checkpoint"], row["checkpoint peak"] = self.command("checkpoint", *paths, self.id)
+        row.update(self.written(image))
         row["image"] = sum(file.stat().st_size for file in image.iterdir()) / 2**20
         start, row["restore"], row["restore peak"] = self.command(
             "restore", "--detach", "--bundle", self.bundle, *paths, self.id)
@@ -101,7 +107,7 @@ class Stopwatch:
         self.ask()
         image = self.laboratory.folder / "refused"
         refused = subprocess.run(
-            [self.runtime, "--root", self.laboratory.folder / "root", "checkpoint", "--image-path", image, self.id],
+            [*self.runtime, "--root", self.laboratory.folder / "root", "checkpoint", "--image-path", image, self.id],
             stdin=subprocess.DEVNULL, capture_output=True, text=True)
         if refused.returncode != 1 or "inotify" not in refused.stderr:
             sys.exit(f"the checkpoint was not refused: {refused.stderr}")
@@ -155,7 +161,7 @@ def measure_refusal(laboratory, runs):
 
 def measure_against(laboratory, before, runs, tmpfs):
     """Another build of stasis in the same run."""
-    watches = {"stasis": Stopwatch(laboratory, 1), "before": Stopwatch(laboratory, 1, runtime=before)}
+    watches = {"stasis": Stopwatch(laboratory, 1), "before": Stopwatch(laboratory, 1, runtime=[before])}
     rows = {name: [] for name in watches}
     for turn, name in enumerate(interleaved(list(watches), runs + 1)):
         row = watches[name].cycle(pathlib.Path(tmpfs))
