@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import pathlib
+import shutil
 import statistics
 import subprocess
 import sys
@@ -212,7 +213,7 @@ def main():
             measure_items(peers, media, max(arguments.runs // 3, 1))
     finally:
         laboratory.clear()
-        tmpfs.rmdir()
+        shutil.rmtree(tmpfs)
 
 
 if __name__ == "__main__":
