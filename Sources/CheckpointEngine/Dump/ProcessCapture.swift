@@ -71,7 +71,7 @@ struct ProcessCapture {
             _ index: Int
         ) throws -> (entry: ThreadCoreEntry, tidAddress: UInt64, status: ProcessStatus) {
             let thread = process.threads[index]
-            let status = try ProcessStatus(thread.tid, path: "/proc/\(process.hostPid)/task/\(thread.tid)")
+            let status = try ProcessStatus(thread: thread.tid, of: process.hostPid)
             let (entry, tidAddress) = try ThreadState.capture(
                 question, results, thread, status, process: process, in: dump.userNamespace)
             let tunables = try Tunables.capture(
@@ -80,13 +80,13 @@ struct ProcessCapture {
             return (entry, tidAddress, status)
         }
         var answers = [try answer(threadQuestion, tunablesQuestion, results, 0)]
-        for index in process.threads.indices.dropFirst() {
+        let others = process.threads.indices.dropFirst().map { index in
             var short = Program(session.area.lane(index))
-            let question = ThreadState.ask(in: &short)
-            let tunables = Tunables.ask(in: &short)
-            let told = try session.run(short, inThread: index)
+            return (thread: ThreadState.ask(in: &short), tunables: Tunables.ask(in: &short), program: short)
+        }
+        for (other, told) in zip(others, try session.runBesides(others.map(\.program))) {
             try told.check()
-            answers.append(try answer(question, tunables, told, index))
+            answers.append(try answer(other.thread, other.tunables, told, answers.count))
         }
         // The threads stand again as they were met. A timer that ran out meanwhile has left its signal pending.
         try session.leave()
