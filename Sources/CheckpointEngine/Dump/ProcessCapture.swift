@@ -280,25 +280,16 @@ struct ProcessCapture {
     private func directory(_ name: String) throws -> UInt32 {
         let link = "/proc/\(process.hostPid)/\(name)"
         let path = name == "root" ? "/" : try linkTarget(link)
-        let id = dump.files.newID()
-        try about(name == "cwd" ? "working directory" : "root directory") {
-            try dump.files.add(
-                RegularFile.entry(
-                    path: path, status: try status(at: AT_FDCWD, link), flags: UInt32(O_DIRECTORY), position: 0,
-                    mount: -1, id: id, in: dump))
+        return try about(name == "cwd" ? "working directory" : "root directory") {
+            try dump.files.id(of: path, try status(at: AT_FDCWD, link), flags: O_DIRECTORY, in: dump)
         }
-        return id
     }
 
     private func executable() throws -> UInt32 {
         let link = "/proc/\(process.hostPid)/exe"
-        let id = dump.files.newID()
-        try about("executable") {
-            try dump.files.add(
-                RegularFile.entry(
-                    path: try linkTarget(link), status: try status(at: AT_FDCWD, link), flags: UInt32(O_RDONLY),
-                    position: 0, mount: -1, id: id, isMapped: true, in: dump))
+        return try about("executable") {
+            try dump.files.id(
+                of: try linkTarget(link), try status(at: AT_FDCWD, link), flags: O_RDONLY, isMapped: true, in: dump)
         }
-        return id
     }
 }
