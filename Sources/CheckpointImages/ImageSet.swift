@@ -12,6 +12,8 @@ package struct ImageSet: Sendable {
     private var checksums = Checksums()
     private let early: CInt?
     private var total: UInt64 = 0
+    /// Of what waits in memory.
+    private var byteCount = 0
 
     /// Bytes that wait in memory.
     private static let portion = 8 << 20
@@ -26,10 +28,12 @@ package struct ImageSet: Sendable {
             throw ImageLimits.tooLarge(name)
         }
         images.append((name, bytes))
+        byteCount += bytes.count
         checksums.add(name, bytes)
         guard let early, byteCount > Self.portion else { return }
         for image in images { try create(image.name, image.bytes, in: early) }
         images = []
+        byteCount = 0
     }
 
     package mutating func add(_ image: consuming ImageWriter) throws(ImageError) {
@@ -73,8 +77,6 @@ package struct ImageSet: Sendable {
     package mutating func note(_ name: String, size: UInt64, sum: PageSum? = nil) {
         checksums.add(name, size: size, sum: sum?.value)
     }
-
-    package var byteCount: Int { images.reduce(0) { $0 + $1.bytes.count } }
 
     /// Creates every file; none of them may exist.
     ///

@@ -118,9 +118,27 @@ public final class AgentSession {
         return try results(of: program, in: leader.tid)
     }
 
-    /// Runs a program in another thread, which stands still behind it until ``leave()``. Build it for
-    /// ``InjectedArea/lane(_:)``.
-    public func run(_ program: Program, inThread index: Int) throws(TraceeError) -> Program.Results {
+    /// Runs programs in the other threads, all at the same time: the first one in the second thread, and so on. Each thread
+    /// stands still behind its own until ``leave()``. Build them for ``InjectedArea/lane(_:)``.
+    public func runBesides(_ programs: [Program]) throws(TraceeError) -> [Program.Results] {
+        var signs: [RemoteAddress] = []
+        for program in programs { signs.append(try start(program, inThread: signs.count + 1)) }
+        var all: [Program.Results] = []
+        for (program, sign) in zip(programs, signs) {
+            let thread = threads[all.count + 1]
+            let end = Deadline.patience
+            while try memory.value(sign, as: UInt64.self) == 0 {
+                guard !end.hasPassed else { throw .unexpected(thread.tid, "does not answer") }
+                usleep(2)
+                try thread.keepGoing()
+            }
+            all.append(try results(of: program, in: thread.tid))
+        }
+        return all
+    }
+
+    /// - Returns: where a word becomes another than zero when the program has run.
+    private func start(_ program: Program, inThread index: Int) throws(TraceeError) -> RemoteAddress {
         let thread = threads[index]
         // A word that is not zero says that all calls before were made; then the thread waits for the first one's word.
         var whole = program
@@ -133,6 +151,7 @@ public final class AgentSession {
             SignalFrame.bytes(
                 at: area.frame(index), registers: thread.registersForCopy(), mask: thread.signalMask,
                 extendedState: try thread.extendedState.get()))
+        busyThreads.insert(index)
         try thread.run(from: area.base + Agent.runEntry) { registers in
             registers.r12 = area.commandBuffer(index).raw
             registers.r13 = UInt64(UInt32.max)
@@ -141,14 +160,7 @@ public final class AgentSession {
             registers.rbx = whole.space.table.raw
             registers.rbp = UInt64(whole.calls.count)
         }
-        busyThreads.insert(index)
-        let end = Deadline.patience
-        while try memory.value(sign, as: UInt64.self) == 0 {
-            guard !end.hasPassed else { throw .unexpected(thread.tid, "does not answer") }
-            usleep(2)
-            try thread.keepGoing()
-        }
-        return try results(of: program, in: thread.tid)
+        return sign
     }
 
     private func load(_ program: Program) throws(TraceeError) {
@@ -185,8 +197,10 @@ public final class AgentSession {
 
     /// Takes everything out again; every thread stands as it stood before. Safe to call in any state.
     public func leave() throws(TraceeError) {
-        for index in busyThreads.sorted() {
-            try threads[index].stop()
+        let busy = busyThreads.sorted()
+        for index in busy { try threads[index].ptrace.interrupt() }
+        for index in busy {
+            try threads[index].awaitStop()
             try threads[index].settle()
         }
         busyThreads = []

@@ -34,6 +34,8 @@ public final class TracedThread {
     private var heldBack: CInt?
     private var hasDropped = false
     private var isDisturbed = false
+    /// Whether it has not gone on since an interrupt stopped it.
+    private var standsInterrupted = false
     /// With what a container's task is seized, and runs its own code.
     public static let options: Ptrace.Options = [.distinguishSystemCalls, .traceFork, .traceVfork, .traceClone]
 
@@ -101,6 +103,7 @@ public final class TracedThread {
         injected.orig_rax = UInt64.max
         change(&injected)
         isDisturbed = true
+        standsInterrupted = false
         try ptrace.setOptions(Self.options.union(.suspendSeccomp))
         try ptrace.setRegisters(injected)
     }
@@ -140,25 +143,14 @@ public final class TracedThread {
     }
 
     /// Stops a thread that runs agent code.
-    public func stop() throws(TraceeError) { try interrupt() }
-
-    /// Puts registers and mask back, from any ptrace stop. The thread still stands, but now as it stood at first.
-    public func settle() throws(TraceeError) {
-        guard isDisturbed else { return }
-        try ptrace.setSignalMask(signalMask)
-        // With these it goes on well by itself; only where signals are looked at the kernel takes the real ones.
-        try ptrace.setRegisters(registers.rewound(restartBlock: .restart))
-        try ptrace.setOptions(Self.options)
-        try interrupt(andResume: true)
-        try ptrace.setRegisters(registers)
-        isDisturbed = false
+    public func stop() throws(TraceeError) {
+        try ptrace.interrupt()
+        try awaitStop()
     }
 
-    /// Any other stop takes a pending interrupt with it.
-    private func interrupt(andResume: Bool = false) throws(TraceeError) {
+    /// Waits for the stop of a thread that was interrupted. Any other stop takes a pending interrupt with it.
+    func awaitStop() throws(TraceeError) {
         let end = Deadline.patience
-        try ptrace.interrupt()
-        if andResume { try ptrace.resume() }
         while try !met(
             ptrace.wait(until: end),
             end: {
@@ -171,6 +163,25 @@ public final class TracedThread {
             try ptrace.interrupt()
             try ptrace.resume()
         }
+        standsInterrupted = true
+    }
+
+    /// Puts registers and mask back, from any ptrace stop. The thread still stands, but now as it stood at first.
+    public func settle() throws(TraceeError) {
+        guard isDisturbed else { return }
+        try ptrace.setSignalMask(signalMask)
+        if !standsInterrupted {
+            // With these it goes on well by itself; only where signals are looked at the kernel takes the real ones.
+            try ptrace.setRegisters(registers.rewound(restartBlock: .restart))
+            try ptrace.setOptions(Self.options)
+            try ptrace.interrupt()
+            try ptrace.resume()
+            try awaitStop()
+        } else {
+            try ptrace.setOptions(Self.options)
+        }
+        try ptrace.setRegisters(registers)
+        isDisturbed = false
     }
 
     /// Takes note of a stop.

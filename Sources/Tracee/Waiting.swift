@@ -79,11 +79,12 @@ extension Ptrace {
     public func wait(
         until end: Deadline = .patience, meanwhile: () throws(TraceeError) -> Void = {}
     ) throws(TraceeError) -> Stop {
+        var others = Self.lookAtOthers
         while true {
             // First, for a loop that meets one stop after the other.
             guard !end.hasPassed else { throw .unexpected(task, "does not stop: it is in \(whereabouts)") }
             if let stop = try news() { return stop }
-            buryOthers()
+            buryOthers(ifPassed: &others)
             try meanwhile()
             StopNews.wait()
         }
@@ -98,10 +99,11 @@ extension Ptrace {
     /// - Returns: nil for a task that does not stop in time: a vfork that waits for its child, a file system that does
     ///   not answer.
     public func waitUntilInterrupted(until end: Deadline = .patience) throws(TraceeError) -> Stop? {
+        var others = Self.lookAtOthers
         while true {
             guard let stop = try news() else {
                 if end.hasPassed { return nil }
-                buryOthers()
+                buryOthers(ifPassed: &others)
                 StopNews.wait()
                 continue
             }
@@ -140,7 +142,12 @@ extension Ptrace {
     /// __WALL: children and traced tasks of every kind.
     private static let all: CInt = 0x4000_0000
 
-    private func buryOthers() {
+    /// Only who waits for longer than a stop takes looks at all the others, again and again: there may be thousands.
+    private static var lookAtOthers: Deadline { Deadline(milliseconds: 1) }
+
+    private func buryOthers(ifPassed time: inout Deadline) {
+        guard time.hasPassed else { return }
+        time = Self.lookAtOthers
         // P_ALL
         while let other = Self.someDead(0, 0), other != task { waitpid(other, nil, Self.all | WNOHANG) }
         // A task with a stop to tell hides the dead from that look. A first thread's death is told when the others of its

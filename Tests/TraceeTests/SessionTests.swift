@@ -40,12 +40,12 @@ struct SessionTests {
         let before = try victim.picture()
         let session = try enter(threads, of: victim.pid)
         try runBatch(session, victim)
-        for index in threads.indices.dropFirst() {
+        let questions = threads.indices.dropFirst().map { index in
             var program = Program(session.area.lane(index))
-            let task = program.call("gettid", Int(SYS_gettid))
-            let results = try session.run(program, inThread: index)
-            #expect(results[task] == Int(tasks[index]))
+            return (task: program.call("gettid", Int(SYS_gettid)), program: program)
         }
+        let results = try session.runBesides(questions.map(\.program))
+        #expect(zip(questions, results).map { $1[$0.task] } == tasks.dropFirst().map { Int($0) })
         try session.leave()
         #expect(try victim.picture() == before)
         for thread in threads {

@@ -1,5 +1,6 @@
 """The part `memory`: checkpoints and restores of a container that holds memory."""
 
+import os
 import pathlib
 import re
 import shutil
@@ -40,23 +41,28 @@ def frozen_time(stats):
 
 
 class Stopwatch:
-    """A container that holds memory and times from inside how long it stood still.
+    """A container that times from inside how long it stood still (watch.h)."""
 
-    With a number of processes it has as many, the last of which holds what cannot be checkpointed.
-    """
-
-    def __init__(self, laboratory, size, processes=0, runtime=STASIS):
+    def __init__(self, laboratory, *words, runtime=[STASIS], program="stopwatch"):
         self.laboratory = laboratory
         self.runtime = runtime
-        self.bundle = laboratory.bundle("stopwatch", str(size), str(processes))
+        self.bundle = laboratory.bundle(program, *map(str, words))
         self.state = self.bundle / "rootfs" / "state"
-        self.id = laboratory.name(str(size))
+        self.id = laboratory.name(str(words[0]))
+        self.prepare()
         self.command("run", "--detach", "--bundle", self.bundle, self.id)
         self.wait("ready", 60)
         self.ask()
 
+    def prepare(self):
+        """What the bundle needs before the container runs."""
+
+    def written(self, image):
+        """Figures about what a checkpoint has written."""
+        return {}
+
     def command(self, *words):
-        return self.laboratory.run(self.runtime, "--root", self.laboratory.folder / "root", *words,
+        return self.laboratory.run(*self.runtime, "--root", self.laboratory.folder / "root", *words,
                                    log=self.laboratory.folder / f"log-{words[0]}")
 
     def wait(self, name, seconds):
@@ -76,6 +82,14 @@ class Stopwatch:
             sys.exit("the container's memory changed")
         return [int(gap) for gap in gaps]
 
+    def put_away(self, image):
+        """Empties it, for its space. To remove the files would slow the next ones down, where ext4 has no journal
+        (findings/ext4-passes-over-freed-inodes.sh)."""
+        for file in image.iterdir():
+            os.truncate(file, 0)
+        self.laboratory.count += 1
+        image.rename(image.with_name(f"{image.name}.{self.laboratory.count}"))
+
     def cycle(self, medium):
         """One checkpoint that leaves it running, one that ends it, one restore: a row of figures."""
         image = medium / self.id
@@ -86,12 +100,13 @@ class Stopwatch:
         _, row["snapshot"], row["snapshot peak"] = self.command("checkpoint", "--leave-running", *paths, self.id)
         row["still"] = self.ask()[0] / 1e6
         row["frozen_time"] = frozen_time(self.bundle / "stats-dump")
-        shutil.rmtree(image)
+        self.put_away(image)
         _, row["checkpoint"], row["checkpoint peak"] = self.command("checkpoint", *paths, self.id)
+        row.update(self.written(image))
         row["image"] = sum(file.stat().st_size for file in image.iterdir()) / 2**20
         start, row["restore"], row["restore peak"] = self.command(
             "restore", "--detach", "--bundle", self.bundle, *paths, self.id)
-        shutil.rmtree(image)
+        self.put_away(image)
         row["first instruction"] = (self.ask()[2] - start) / 1e6
         return row
 
@@ -101,7 +116,7 @@ class Stopwatch:
         self.ask()
         image = self.laboratory.folder / "refused"
         refused = subprocess.run(
-            [self.runtime, "--root", self.laboratory.folder / "root", "checkpoint", "--image-path", image, self.id],
+            [*self.runtime, "--root", self.laboratory.folder / "root", "checkpoint", "--image-path", image, self.id],
             stdin=subprocess.DEVNULL, capture_output=True, text=True)
         if refused.returncode != 1 or "inotify" not in refused.stderr:
             sys.exit(f"the checkpoint was not refused: {refused.stderr}")
@@ -155,7 +170,7 @@ def measure_refusal(laboratory, runs):
 
 def measure_against(laboratory, before, runs, tmpfs):
     """Another build of stasis in the same run."""
-    watches = {"stasis": Stopwatch(laboratory, 1), "before": Stopwatch(laboratory, 1, runtime=before)}
+    watches = {"stasis": Stopwatch(laboratory, 1), "before": Stopwatch(laboratory, 1, runtime=[before])}
     rows = {name: [] for name in watches}
     for turn, name in enumerate(interleaved(list(watches), runs + 1)):
         row = watches[name].cycle(pathlib.Path(tmpfs))

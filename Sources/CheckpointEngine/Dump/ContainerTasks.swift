@@ -179,13 +179,13 @@ final class ContainerTasks {
 
     private func children(of task: pid_t) -> [pid_t] {
         let text = (try? readText("/proc/\(task)/task/\(task)/children")) ?? ""
-        return text.split(separator: " ").compactMap { pid_t($0) }
+        return text.parts(between: UInt8(ascii: " ")).compactMap { pid_t($0) }
     }
 
     private func takeOver(_ process: CapturedProcess) throws {
         // In the order in which they were made, the first one first. After a restore, numbers are given out anew from below.
         for task in try directoryEntries("/proc/\(process.hostPid)/task").compactMap({ pid_t($0) }) {
-            let status = try ProcessStatus(task, path: "/proc/\(process.hostPid)/task/\(task)")
+            let status = try ProcessStatus(thread: task, of: process.hostPid)
             guard !status.isZombie, let stop = stops[task] else {
                 throw CheckpointError(
                     "\(process): thread \(status.innerPid) has ended while others of its process live")

@@ -28,6 +28,7 @@ struct OpenFile: ~Copyable {
 /// The open files of a dump: each once, however many descriptors share it.
 final class OpenFiles {
     private var known: [Identity: KernelOrder<Known>] = [:]
+    private var places: [Place: UInt32] = [:]
     private let image: ImageStream
     private var nextID: UInt32 = 1
 
@@ -36,6 +37,13 @@ final class OpenFiles {
         var inode: ino_t
         var flags: UInt32
         var position: UInt64
+    }
+
+    private struct Place: Hashable {
+        var path: String
+        var device: dev_t
+        var inode: ino_t
+        var flags: CInt
     }
 
     init(_ image: ImageStream) { self.image = image }
@@ -55,6 +63,22 @@ final class OpenFiles {
 
     /// Adds an entry that no descriptor refers to: a mapped file, a working directory.
     func add(_ entry: FileEntry) throws { try image.append(entry) }
+
+    /// The id of a program or directory that no descriptor refers to, with one entry for all processes that have it.
+    ///
+    /// - Parameter link: what leads to it, in /proc.
+    func id(of path: String, link: String, flags: CInt, isMapped: Bool = false, in dump: Dump) throws -> UInt32 {
+        let status = try LinuxSystem.status(at: AT_FDCWD, link)
+        let place = Place(path: path, device: status.st_dev, inode: status.st_ino, flags: flags)
+        if let known = places[place] { return known }
+        let id = newID()
+        try add(
+            RegularFile.entry(
+                path: path, link: link, status: status, flags: UInt32(flags), position: 0, mount: -1, id: id,
+                isMapped: isMapped, in: dump))
+        places[place] = id
+        return id
+    }
 
     /// A descriptor's open file, captured when it is met first. kcmp(2) KCMP_FILE tells open files apart.
     func known(_ file: borrowing OpenFile, into dump: Dump) throws -> Known {

@@ -54,22 +54,18 @@ struct ProcessCapture {
         var images = ProcessImages(process, ids)
         var program = Program(session.area.main)
         let answers = processKinds.map { (kind: $0, take: $0.ask(process, in: &program, of: dump)) }
-        var threadAnswers = processKinds.map { (kind: $0, take: $0.askThread(in: &program)) }
-        var results = try session.run(program)
+        let threadAnswers = processKinds.map { (kind: $0, take: $0.askThread(in: &program)) }
+        let results = try session.run(program)
         try results.check()
         for answer in answers { try dump.by(answer.kind) { try answer.take?(results, &images) } }
-        for index in process.threads.indices {
-            if index > 0 {
-                var short = Program(session.area.lane(index))
-                threadAnswers = processKinds.map { (kind: $0, take: $0.askThread(in: &short)) }
-                results = try session.run(short, inThread: index)
-                try results.check()
-            }
-            let thread = try CapturedThread(index, of: process)
-            process.capturedThreads.append(thread)
-            for answer in threadAnswers {
-                try dump.by(answer.kind) { try answer.take?(results, thread, dump, &images.cores[index]) }
-            }
+        try take(threadAnswers, results, ofThread: 0, into: &images)
+        let others = process.threads.indices.dropFirst().map { index in
+            var short = Program(session.area.lane(index))
+            return (answers: processKinds.map { (kind: $0, take: $0.askThread(in: &short)) }, program: short)
+        }
+        for (other, told) in zip(others, try session.runBesides(others.map(\.program))) {
+            try told.check()
+            try take(other.answers, told, ofThread: process.capturedThreads.count, into: &images)
         }
         for kind in processKinds {
             try dump.by(kind) { try kind.ask(process, by: session, into: &images, of: dump) }
@@ -82,6 +78,17 @@ struct ProcessCapture {
         images.mm.exeFileID = try executable()
         images.mm.vmas = mappings
         try images.add(to: dump)
+    }
+
+    private func take(
+        _ answers: [(kind: any ProcessKind.Type, take: ThreadAnswer?)], _ results: Program.Results, ofThread index: Int,
+        into images: inout ProcessImages
+    ) throws {
+        let thread = try CapturedThread(index, of: process)
+        process.capturedThreads.append(thread)
+        for answer in answers {
+            try dump.by(answer.kind) { try answer.take?(results, thread, dump, &images.cores[index]) }
+        }
     }
 
     private func captureZombie() throws {
@@ -195,27 +202,15 @@ struct ProcessCapture {
     private func directory(_ name: String) throws -> UInt32 {
         let link = "/proc/\(process.hostPid)/\(name)"
         let path = name == "root" ? "/" : try linkTarget(link)
-        let id = dump.files.newID()
-        try about(name == "cwd" ? "working directory" : "root directory") {
-            try dump.files.add(
-                RegularFile.entry(
-                    path: path, link: link, status: try status(at: AT_FDCWD, link), flags: UInt32(O_DIRECTORY),
-                    position: 0,
-                    mount: -1, id: id, in: dump))
+        return try about(name == "cwd" ? "working directory" : "root directory") {
+            try dump.files.id(of: path, link: link, flags: O_DIRECTORY, in: dump)
         }
-        return id
     }
 
     private func executable() throws -> UInt32 {
         let link = "/proc/\(process.hostPid)/exe"
-        let id = dump.files.newID()
-        try about("executable") {
-            try dump.files.add(
-                RegularFile.entry(
-                    path: try linkTarget(link), link: link, status: try status(at: AT_FDCWD, link),
-                    flags: UInt32(O_RDONLY),
-                    position: 0, mount: -1, id: id, isMapped: true, in: dump))
+        return try about("executable") {
+            try dump.files.id(of: try linkTarget(link), link: link, flags: O_RDONLY, isMapped: true, in: dump)
         }
-        return id
     }
 }

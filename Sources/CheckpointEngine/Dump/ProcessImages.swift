@@ -19,7 +19,7 @@ struct CapturedThread {
         self.index = index
         traced = process.threads[index]
         path = "/proc/\(process.hostPid)/task/\(traced.tid)"
-        status = try ProcessStatus(traced.tid, path: path)
+        status = try ProcessStatus(thread: traced.tid, of: process.hostPid)
     }
 }
 

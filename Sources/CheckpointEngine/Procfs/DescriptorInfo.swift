@@ -11,17 +11,23 @@ struct DescriptorInfo {
     let lines: [(key: Substring, value: Substring)]
 
     init(process: pid_t, number: CInt) throws {
-        lines = try readText("/proc/\(process)/fdinfo/\(number)").split(separator: "\n").compactMap { line in
-            guard let colon = line.firstIndex(of: ":") else { return nil }
-            return (line[..<colon].trimmed, line[line.index(after: colon)...].trimmed)
+        lines = try readText("/proc/\(process)/fdinfo/\(number)").lines.compactMap { line in
+            guard let colon = line.utf8.firstIndex(of: UInt8(ascii: ":")) else { return nil }
+            return (line[..<colon].trimmed, line[line.utf8.index(after: colon)...].trimmed)
         }
-        var values: [Substring: Substring] = [:]
-        for line in lines { values[line.key] = line.value }
-        position = values["pos"].flatMap { UInt64($0) } ?? 0
-        let flags = values["flags"].flatMap { UInt32($0, radix: 8) } ?? 0
+        var (position, flags, mount): (UInt64, UInt32, Int) = (0, 0, -1)
+        for (key, value) in lines {
+            switch key {
+            case "pos": position = UInt64(value) ?? 0
+            case "flags": flags = UInt32(value, radix: 8) ?? 0
+            case "mnt_id": mount = Int(value) ?? -1
+            default: break
+            }
+        }
+        self.position = position
         self.flags = flags & ~UInt32(O_CLOEXEC)
         closesOnExec = flags & UInt32(O_CLOEXEC) != 0
-        mount = values["mnt_id"].flatMap { Int($0) } ?? -1
+        self.mount = mount
     }
 
     func value(_ key: Substring) -> Substring? { lines.first { $0.key == key }?.value }

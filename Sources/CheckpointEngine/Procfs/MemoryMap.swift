@@ -17,10 +17,10 @@ struct MemoryMapLine: Equatable {
     var link: String { String(start, radix: 16) + "-" + String(end, radix: 16) }
 
     init?(_ line: Substring) {
-        let parts = line.split(separator: " ", maxSplits: 5, omittingEmptySubsequences: true)
-        guard parts.count >= 5, let dash = parts[0].firstIndex(of: "-"),
+        let parts = line.parts(between: UInt8(ascii: " "), atMost: 6)
+        guard parts.count >= 5, let dash = parts[0].utf8.firstIndex(of: UInt8(ascii: "-")),
             let start = UInt64(parts[0][..<dash], radix: 16),
-            let end = UInt64(parts[0][parts[0].index(after: dash)...], radix: 16),
+            let end = UInt64(parts[0][parts[0].utf8.index(after: dash)...], radix: 16),
             let offset = UInt64(parts[2], radix: 16), let inode = UInt64(parts[4])
         else { return nil }
         self.start = start
@@ -43,7 +43,7 @@ struct MemoryMapLine: Equatable {
 
 /// The mappings of a process, in address order.
 func memoryMap(of process: pid_t) throws -> [MemoryMapLine] {
-    try readText("/proc/\(process)/maps").split(separator: "\n").compactMap { MemoryMapLine($0) }
+    try readText("/proc/\(process)/maps").lines.compactMap { MemoryMapLine($0) }
 }
 
 /// What smaps tells of a mapping, by the letters of proc_pid_smaps(5), and ``MemoryMapLine/keyed``.

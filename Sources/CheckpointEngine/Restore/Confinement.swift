@@ -38,7 +38,7 @@ struct Confinement {
     }
 
     private func verify(_ thread: pid_t, of process: pid_t, _ core: CoreEntry) throws {
-        let status = try ProcessStatus(thread, path: "/proc/\(process)/task/\(thread)")
+        let status = try ProcessStatus(thread: thread, of: process)
         let difference = try Credentials.difference(
             status, from: policy.credentials(of: core), in: images.userNamespace, available: available)
         if let difference { throw wrong(difference) }

@@ -82,12 +82,11 @@ struct Dressing {
         }
         let filters = try Seccomp.filters(
             of: core, in: images.seccompFilters, configured: policy.seccomp)
-        try runner.flush()
         try runner.add { Seccomp.recreate(Array(filters.dropFirst(inherited)), in: &$0) }
         let credentials = policy.credentials(of: core)
         let profile = try AppArmorProfile.entered(by: credentials, images, policy)
         let task = "/proc/\(plan.stubs[0].tid)/task/\(plan.stubs[index].tid)"
-        let status = try ProcessStatus(plan.stubs[index].tid, path: task)
+        let status = try ProcessStatus(thread: plan.stubs[index].tid, of: plan.stubs[0].tid)
         let groups = try credentials.groups.map { try images.userNamespace.outside(group: $0) }
         let hasGroups = groups == status.supplementaryGroups
         try runner.add {

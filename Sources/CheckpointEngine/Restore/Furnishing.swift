@@ -31,7 +31,8 @@ struct Furnishing {
         workshop.opener = try Opener(plan, policy, area)
         let owner = plan.cores[0].threadCore.creds
         sent = try workshop.asOwner(user: owner.euid, group: owner.egid) {
-            try plan.descriptors.map { entry in
+            try RegularFile.openAhead(plan.descriptors.map(\.id), in: workshop)
+            return try plan.descriptors.map { entry in
                 try about("descriptor \(entry.fd)") {
                     if let file = workshop.entry(entry.id),
                         let stream = ExternalFile.stream(for: file, number: entry.fd, in: workshop)

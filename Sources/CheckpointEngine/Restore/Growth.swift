@@ -62,6 +62,7 @@ struct Growth {
     }
 
     mutating func run() throws {
+        try dropCapabilities()
         let birthSession = try ProcessStatus(first.stubs[0].tid).innerSession
         try grow(first, birthSession: birthSession)
         // Growing one may find others below it.
@@ -69,6 +70,17 @@ struct Growth {
         try makeGroups()
         try verify()
         try endZombies()
+    }
+
+    /// What no thread has in its bounding set the first process drops before all others are born: each would have to, one
+    /// by one. Nothing that follows needs them in there; who inherits more than that takes it while they are.
+    private func dropCapabilities() throws {
+        let all = all.flatMap { $0.cores }.filter(\.hasThreadCore).map(\.threadCore.creds)
+        let inheritable = all.contains { Credentials.set($0.capInh) & ~Credentials.set($0.capBnd) != 0 }
+        guard !inheritable else { return }
+        let kept = all.reduce(UInt64(0)) { $0 | Credentials.set($1.capBnd) }
+        let bounding = try ProcessStatus(first.stubs[0].tid).capabilities("Bnd")
+        try run(first.stubs[0]) { Credentials.dropBounding(bounding & ~kept, in: &$0) }
     }
 
     private mutating func grow(_ plan: ProcessPlan, birthSession: pid_t) throws {
@@ -166,12 +178,11 @@ struct Growth {
         for plan in all where plan.group == plan.pid && !plan.isSessionLeader {
             try run(plan.stubs[0]) { $0.call("setpgid", Int(SYS_setpgid), [0, 0]) }
         }
+        let groups = try all.map { try ProcessStatus(thread: $0.stubs[0].tid, of: $0.stubs[0].tid).innerGroup }
         var members: [pid_t: Int] = [:]
-        for plan in all { members[try ProcessStatus(plan.stubs[0].tid).innerGroup, default: 0] += 1 }
-        for plan in all where plan.group != plan.pid {
+        for group in groups { members[group, default: 0] += 1 }
+        for (plan, before) in zip(all, groups) where plan.group != plan.pid && before != plan.group {
             let stub = plan.stubs[0]
-            let before = try ProcessStatus(stub.tid).innerGroup
-            guard before != plan.group else { continue }
             let join: (inout Program) -> Void = {
                 $0.call("setpgid to \(plan.group)", Int(SYS_setpgid), [0, UInt64(plan.group)])
             }

@@ -60,21 +60,46 @@ struct Opener {
 
     /// Opens a path without following links, and without waiting for anybody.
     func open(_ path: String, flags: CInt, as identity: Identity) throws -> OwnedDescriptor {
-        try run(as: identity) { program in
-            let name = program.place(path: path)
-            // struct open_how. Nobody waits for a pipe that has been put there meanwhile.
-            let patient = flags & CLINUX_O_PATH == 0 ? flags | O_NOCTTY | O_NONBLOCK : flags
-            let how = program.place(
-                value: SIMD4<UInt64>(UInt64(UInt32(bitPattern: patient)), 0, Resolve.noSymlinks.rawValue, 0))
-            program.call(
-                "open \(path)", Int(CLINUX_SYS_openat2),
-                [UInt64(bitPattern: Int64(AT_FDCWD)), name.raw, how.raw, 24])
-        }
+        try run(as: identity) { Self.open(path, flags: flags, in: &$0) }
         let opened = try take(0)
-        if flags & (CLINUX_O_PATH | O_NONBLOCK) == 0 {
-            try system("flags of \(path)") { clinux_fcntl(opened.raw, F_SETFL, Int(flags)) }
-        }
+        try Self.setFlags(flags, of: opened.raw, path)
         return opened
+    }
+
+    /// Opens as many paths at once, and hands over those that it could.
+    func open(
+        _ files: [(path: String, flags: CInt)], as identity: Identity,
+        _ body: (Int, consuming OwnedDescriptor) throws -> Void
+    ) throws {
+        var calls: [Program.Reference] = []
+        let results = try run(as: identity) { program in
+            calls = files.map { Self.open($0.path, flags: $0.flags, tolerated: nil, in: &program) }
+        }
+        let task = try Pidfd(pid: plan.stubs[0].hostProcess)
+        for (index, call) in calls.enumerated() where results[call] >= 0 {
+            let opened = try task.descriptor(CInt(truncatingIfNeeded: results[call]))
+            try Self.setFlags(files[index].flags, of: opened.raw, files[index].path)
+            try body(index, opened)
+        }
+    }
+
+    @discardableResult
+    private static func open(
+        _ path: String, flags: CInt, tolerated: Set<CInt>? = [], in program: inout Program
+    ) -> Program.Reference {
+        let name = program.place(path: path)
+        // struct open_how. Nobody waits for a pipe that has been put there meanwhile.
+        let patient = flags & CLINUX_O_PATH == 0 ? flags | O_NOCTTY | O_NONBLOCK : flags
+        let how = program.place(
+            value: SIMD4<UInt64>(UInt64(UInt32(bitPattern: patient)), 0, Resolve.noSymlinks.rawValue, 0))
+        return program.call(
+            "open \(path)", Int(CLINUX_SYS_openat2), [UInt64(bitPattern: Int64(AT_FDCWD)), name.raw, how.raw, 24],
+            tolerated: tolerated)
+    }
+
+    private static func setFlags(_ flags: CInt, of opened: CInt, _ path: String) throws {
+        guard flags & (CLINUX_O_PATH | O_NONBLOCK) == 0 else { return }
+        try system("flags of \(path)") { clinux_fcntl(opened, F_SETFL, Int(flags)) }
     }
 
     /// Runs calls with somebody's rights, in a task whose descriptors they number from 0. The first that fails is the

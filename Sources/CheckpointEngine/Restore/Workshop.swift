@@ -87,6 +87,9 @@ final class Workshop {
     /// Takes in an open file that a task has made for an entry.
     func adopt(_ descriptor: consuming OwnedDescriptor, as id: UInt32) { made[id] = descriptor.release() }
 
+    /// Whether an entry's file is there.
+    func has(_ id: UInt32) -> Bool { made[id] != nil }
+
     func entry(_ id: UInt32) -> FileEntry? { entries[id] }
 
     /// What a kind remembers of this container.

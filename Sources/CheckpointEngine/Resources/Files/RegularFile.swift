@@ -112,11 +112,43 @@ enum RegularFile: FileKind {
         guard entry.hasReg, !entry.reg.ext else { return nil }
         let file = entry.reg
         let made = try open(file, flags: CInt(bitPattern: file.flags), in: workshop)
+        try seek(made.raw, file)
+        return made
+    }
+
+    private static func seek(_ made: CInt, _ file: RegFileEntry) throws {
         if CInt(bitPattern: file.flags) & CLINUX_O_PATH == 0, file.pos > 0 {
             let position = off_t(truncatingIfNeeded: file.pos)
-            try system("seek to \(file.pos) in \(file.name)") { lseek(made.raw, position, SEEK_SET) }
+            try system("seek to \(file.pos) in \(file.name)") { lseek(made, position, SEEK_SET) }
         }
-        return made
+    }
+
+    /// Lets a task open those of its files at once that it may open by itself. The others, with whatever is wrong with them,
+    /// are left to ``recreate(_:in:)``.
+    static func openAhead(_ ids: [UInt32], in workshop: Workshop) throws {
+        guard let opener = workshop.opener else { return }
+        var files: [(id: UInt32, file: RegFileEntry, device: dev_t, inode: ino_t)] = []
+        for id in Set(ids) where !workshop.has(id) && !UnlinkedFile.has(id, in: workshop) {
+            guard let entry = workshop.entry(id), entry.hasReg, !entry.reg.ext else { continue }
+            guard let place = try? place(of: entry.reg, in: workshop), isOrdinary(place.raw) else { continue }
+            let status = try LinuxSystem.status(of: place.raw)
+            files.append((id, entry.reg, status.st_dev, status.st_ino))
+        }
+        guard files.count > 1 else { return }
+        for portion in ProgramRunner.portions(files) {
+            let paths = portion.map { ($0.file.name, flagsToOpen(CInt(bitPattern: $0.file.flags))) }
+            try opener.open(paths, as: opener.own) { index, opened in
+                let (id, file, device, inode) = portion[index]
+                let status = try LinuxSystem.status(of: opened.raw)
+                guard status.st_dev == device, status.st_ino == inode else { throw replaced(file) }
+                try seek(opened.raw, file)
+                workshop.adopt(opened, as: id)
+            }
+        }
+    }
+
+    private static func replaced(_ file: RegFileEntry) -> CheckpointError {
+        CheckpointError("\(file.name): was replaced while it was opened")
     }
 
     /// Lets the task open the file that an entry names, after a look at what it is.
@@ -136,9 +168,7 @@ enum RegularFile: FileKind {
         }
         let status = try LinuxSystem.status(of: place.raw)
         let again = try LinuxSystem.status(of: opened.raw)
-        guard again.st_dev == status.st_dev, again.st_ino == status.st_ino else {
-            throw CheckpointError("\(file.name): was replaced while it was opened")
-        }
+        guard again.st_dev == status.st_dev, again.st_ino == status.st_ino else { throw replaced(file) }
         return opened
     }
 

@@ -174,6 +174,8 @@ enum UnlinkedFile: Kind {
         }
     }
 
+    static func has(_ id: UInt32, in workshop: Workshop) -> Bool { workshop[Self.self].ghosts[id] != nil }
+
     /// - Returns: nil for a file that has a name.
     static func open(_ file: RegFileEntry, flags: CInt, in workshop: Workshop) throws -> OwnedDescriptor? {
         guard let ghost = workshop[Self.self].ghosts[file.id] else { return nil }

@@ -47,11 +47,11 @@ enum KernelCode {
     }
 
     /// The code that this kernel lends.
-    private static var own: [UInt8] {
+    private static let own: [UInt8] = {
         let line = (try? memoryMap(of: getpid()))?.first { $0.name == "[vdso]" }
         guard let line, let start = UnsafeRawPointer(bitPattern: UInt(line.start)) else { return [] }
         return Array(UnsafeRawBufferPointer(start: start, count: Int(line.end - line.start)))
-    }
+    }()
 
     /// The addresses of an ELF image's dynamic symbols by name, `nil` if it is none. elf(5).
     private static func functions(_ image: [UInt8]) -> [String: UInt64]? {

@@ -54,9 +54,7 @@ enum Credentials {
                 effective: now.capabilities("Eff"), permitted: now.capabilities("Prm"), inheritable: set(entry.capInh),
                 in: &program)
         }
-        for capability in UInt64(0)..<64 where bounding & (1 << capability) != 0 && keep & (1 << capability) == 0 {
-            program.call("prctl PR_CAPBSET_DROP \(capability)", Int(SYS_prctl), [24, capability, 0, 0, 0])
-        }
+        dropBounding(bounding & ~keep, in: &program)
         if !hasGroups {
             let groups = program.place(entry.groups.flatMap { group in withUnsafeBytes(of: group) { Array($0) } })
             program.call("setgroups", Int(SYS_setgroups), [UInt64(entry.groups.count), groups.raw])
@@ -74,6 +72,12 @@ enum Credentials {
             effective: set(entry.capEff), permitted: set(entry.capPrm), inheritable: set(entry.capInh), in: &program)
         for capability in UInt64(0)..<64 where set(entry.capAmb) & (1 << capability) != 0 {
             program.call("prctl PR_CAP_AMBIENT_RAISE \(capability)", Int(SYS_prctl), [47, 2, capability, 0, 0])
+        }
+    }
+
+    static func dropBounding(_ dropped: UInt64, in program: inout Program) {
+        for capability in UInt64(0)..<64 where dropped & (1 << capability) != 0 {
+            program.call("prctl PR_CAPBSET_DROP \(capability)", Int(SYS_prctl), [24, capability, 0, 0, 0])
         }
     }
 

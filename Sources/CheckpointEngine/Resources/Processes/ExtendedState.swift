@@ -12,7 +12,7 @@ enum ExtendedState: ProcessKind {
         }
     }
 
-    private struct Component {
+    private struct Component: Sendable {
         var bit: Int
         var offset: Int
         var size: Int
@@ -28,6 +28,9 @@ enum ExtendedState: ProcessKind {
         }
     }
 
+    /// Asked for once: a virtual machine's processor leaves the machine to answer.
+    private static let components = (0..<64).map { Component($0) }
+
     /// x87, SSE, AVX, MPX, AVX-512 and protection keys: what the image format has fields for.
     private static let known: UInt64 = 0b10_1111_1111
 
@@ -37,7 +40,7 @@ enum ExtendedState: ProcessKind {
             area.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: offset, as: T.self) }
         }
         func words<T: FixedWidthInteger>(_ bit: Int, _ type: T.Type) -> [T] {
-            guard let part = Component(bit), part.offset + part.size <= area.count else { return [] }
+            guard let part = components[bit], part.offset + part.size <= area.count else { return [] }
             return stride(from: part.offset, to: part.offset + part.size, by: T.bitWidth / 8).map { word($0, T.self) }
         }
         let present = word(512, UInt64.self)
@@ -83,7 +86,7 @@ enum ExtendedState: ProcessKind {
         }
         func put<T: FixedWidthInteger>(_ values: [T], _ bit: Int) throws {
             guard !values.isEmpty else { return }
-            guard let part = Component(bit), values.count * T.bitWidth / 8 <= part.size,
+            guard let part = components[bit], values.count * T.bitWidth / 8 <= part.size,
                 part.offset + part.size <= area.count
             else {
                 if values.allSatisfy({ $0 == 0 }) { return }

@@ -17,15 +17,14 @@ enum ResourceLimits: ProcessKind {
     ]
 
     static func capture(_ process: pid_t) throws -> TaskRlimitsEntry {
-        let lines = try readText("/proc/\(process)/limits").split(separator: "\n")
+        let lines = try readText("/proc/\(process)/limits").lines
         return try TaskRlimitsEntry.with {
             $0.rlimits = try names.map { name in
-                guard let line = lines.first(where: { $0.hasPrefix(name + " ") }) else {
+                guard let line = lines.first(where: { $0.utf8.starts(with: name.utf8) }) else {
                     throw CheckpointError("/proc/\(process)/limits: no `\(name)`")
                 }
-                let values = line.dropFirst(name.count).split(separator: " ").prefix(2).map {
-                    $0 == "unlimited" ? UInt64.max : UInt64($0) ?? 0
-                }
+                let columns = Substring(line.utf8.dropFirst(name.utf8.count)).parts(between: UInt8(ascii: " "))
+                let values = columns.prefix(2).map { $0 == "unlimited" ? UInt64.max : UInt64($0) ?? 0 }
                 guard values.count == 2 else { throw CheckpointError("/proc/\(process)/limits: `\(line)`") }
                 return RlimitEntry.with {
                     $0.cur = values[0]
