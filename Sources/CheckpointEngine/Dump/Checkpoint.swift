@@ -110,7 +110,6 @@ private func capture(
 
     let dump = try Dump(
         first: first, processes: running.processes, request: request, directory: directory.raw)
-    defer { dump.pages.close() }
     dump.guestStreams = try Guest.streams(of: running.processes, into: dump)
     for guest in running.processes where guest.isGuest {
         request.logger.warning(
