@@ -123,6 +123,21 @@ public func writeAll(_ descriptor: CInt, _ bytes: [UInt8], name: String = "file"
     }
 }
 
+/// Lets reads and writes of a file go past the page cache, in whole pages. Not every file system can; then the page cache
+/// takes them. fcntl(2) O_DIRECT.
+public func bypassPageCache(_ descriptor: CInt) { _ = clinux_fcntl(descriptor, F_SETFL, Int(CLINUX_O_DIRECT)) }
+
+/// Room for a file of so many bytes. Nothing happens where the file system cannot tell. fallocate(2).
+public func makeRoom(
+    _ descriptor: CInt, _ length: UInt64, _ attempt: @autoclosure () -> String
+) throws(SystemError) {
+    do throws(SystemError) {
+        try systemCall(attempt(), Int(SYS_fallocate), Int(descriptor), 0, 0, Int(truncatingIfNeeded: length))
+    } catch {
+        guard [.notSupportedOnSocket, .noFunction].contains(error.errno) else { throw error }
+    }
+}
+
 /// Writes `text` to an existing file in one write(2), as procfs and cgroup files demand.
 public func writeControl(
     at directory: CInt = AT_FDCWD, _ path: String, _ text: String, resolve: Resolve = []

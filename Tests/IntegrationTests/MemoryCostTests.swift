@@ -48,6 +48,26 @@ extension Integration {
             .enabled(if: Files.text(of: "/sys/kernel/mm/transparent_hugepage/enabled")?.contains("[never]") == false))
         func huge() throws { try expectSameCost("huge") }
 
+        /// The engine writes what it restores, and the container pays for it.
+        @Test(
+            "200 MiB come back, in pages of the same size", .timeLimit(.minutes(2)),
+            arguments: ["private", "shared", "huge"])
+        func restored(kind: String) throws {
+            try TestBed.use { bed in
+                let container = try bed.container(.workload("cost/memory"), arguments: ["/workload", kind])
+                try container.run()
+                try container.waitUntilReady()
+                let before = try usage(of: container)
+                let hugeBefore = try hugeMemory(of: container)
+                try container.checkpoint(to: "image")
+                try container.restore(from: "image")
+                let after = try usage(of: container)
+                print("memory of a container, \(kind): \(before >> 10) KiB, after a restore \(after >> 10) KiB")
+                #expect(abs(after - before) < Self.size / 50, "\(before) bytes before, \(after) after")
+                #expect(try hugeMemory(of: container) == hugeBefore)
+            }
+        }
+
         @Test("200 MiB that were swapped out", .timeLimit(.minutes(2)))
         func swapped() throws {
             let file = "/var/tmp/stasis-test-swap-\(getpid())"

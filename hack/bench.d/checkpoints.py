@@ -137,21 +137,26 @@ CRIU = {("still", 1): "124-156 ms", ("still", 1024): "656-738 ms", ("first instr
         ("first instruction", 1024): "764-1,006 ms"}
 
 
+def media(laboratory, tmpfs):
+    disk = laboratory.folder / "disk"
+    disk.mkdir(exist_ok=True)
+    return {"disk": disk, "tmpfs": pathlib.Path(tmpfs)}
+
+
 def measure_memory(laboratory, size, runs, tmpfs):
-    media = {"disk": laboratory.folder / "disk", "tmpfs": pathlib.Path(tmpfs)}
-    media["disk"].mkdir(exist_ok=True)
+    folders = media(laboratory, tmpfs)
     watch = Stopwatch(laboratory, size)  # one for both media: it keeps a processor busy
-    rows = {name: [] for name in media}
+    rows = {name: [] for name in folders}
     try:
-        for turn, name in enumerate(interleaved(list(media), runs + 1)):
-            row = watch.cycle(media[name])
-            if turn >= len(media):
+        for turn, name in enumerate(interleaved(list(folders), runs + 1)):
+            row = watch.cycle(folders[name])
+            if turn >= len(folders):
                 rows[name].append(row)
     finally:
         watch.end()
     median = lambda name, key: statistics.median(row[key] for row in rows[name])
     table(f"{size} MiB of incompressible memory, {runs} runs each", ["", "disk", "tmpfs", "goal", "runc + CRIU 4.2"], [
-        [label, *(f"{median(name, key):.1f} ms" for name in media), GOALS.get((key, size), ""),
+        [label, *(f"{median(name, key):.1f} ms" for name in folders), GOALS.get((key, size), ""),
          CRIU.get((key, size), "")] for key, label in MEMORY_ROWS.items()])
     print(f"\nPeak memory of stasis: checkpoint {median('disk', 'checkpoint peak'):.1f} MiB, restore "
           f"{median('disk', 'restore peak'):.1f} MiB. The image: {median('disk', 'image'):.1f} MiB.")
@@ -168,21 +173,25 @@ def measure_refusal(laboratory, runs):
           ["processes", "median", "longest"], rows)
 
 
-def measure_against(laboratory, before, runs, tmpfs):
+def measure_against(laboratory, before, size, runs, tmpfs):
     """Another build of stasis in the same run."""
-    watches = {"stasis": Stopwatch(laboratory, 1), "before": Stopwatch(laboratory, 1, runtime=[before])}
-    rows = {name: [] for name in watches}
-    for turn, name in enumerate(interleaved(list(watches), runs + 1)):
-        row = watches[name].cycle(pathlib.Path(tmpfs))
-        if turn >= len(watches):
-            rows[name].append(row)
-    for watch in watches.values():
-        watch.end()
-    def line(key, label):
-        now, then = (statistics.median(row[key] for row in rows[name]) for name in watches)
-        return [label, f"{now:.2f} ms", f"{then:.2f} ms", f"{now / then:.3f}"]
-    table(f"1 MiB on tmpfs, {runs} runs each", ["", "stasis", str(before), "ratio"],
-          [line(key, label) for key, label in MEMORY_ROWS.items()])
+    runtimes = {"stasis": STASIS, "before": before}
+    for name, medium in media(laboratory, tmpfs).items():
+        rows = {build: [] for build in runtimes}
+        for turn, build in enumerate(interleaved(list(runtimes), runs + 1)):
+            # One container at a time: each keeps a processor busy.
+            watch = Stopwatch(laboratory, size, runtime=runtimes[build])
+            row = watch.cycle(medium)
+            watch.end()
+            if turn >= len(runtimes):
+                rows[build].append(row)
+        def line(key, label):
+            now, then = (statistics.median(row[key] for row in rows[build]) for build in runtimes)
+            return [label, f"{now:.2f} ms", f"{then:.2f} ms", f"{now / then:.3f}"]
+        table(f"{size} MiB on {name}, {runs} runs each", ["", "stasis", str(before), "ratio"],
+              [line(key, label) for key, label in MEMORY_ROWS.items()])
+        peaks = [statistics.median(row[key] for row in rows["stasis"]) for key in ["checkpoint peak", "restore peak"]]
+        print(f"\nPeak memory: checkpoint {peaks[0]:.1f} MiB, restore {peaks[1]:.1f} MiB.")
 
 
 def warm_up():

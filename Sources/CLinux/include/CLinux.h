@@ -146,6 +146,7 @@ static inline unsigned long clinux_pagemap_scan(void) { return CLINUX_PAGEMAP_SC
 // linux/mman.h: advice of madvise(2) that this C library does not have.
 #define CLINUX_SYS_process_madvise 440
 #define CLINUX_MADV_PAGEOUT 21
+#define CLINUX_MADV_COLLAPSE 25
 #define CLINUX_MADV_GUARD_INSTALL 102
 
 // Maps `file`, which holds what this static program was started from, where the program's own file is mapped. Pages that

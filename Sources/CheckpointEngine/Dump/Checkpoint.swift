@@ -111,10 +111,7 @@ private func capture(
 
     let dump = try Dump(
         first: first, processes: running.processes, request: request, states: states, directory: directory.raw)
-    defer {
-        dump.pages.close()
-        request.logger.debug("\(dump.account)")
-    }
+    defer { request.logger.debug("\(dump.account)") }
     dump.guestStreams = try Guest.streams(of: running.processes, into: dump)
     for guest in running.processes where guest.isGuest {
         request.logger.warning(

@@ -2,23 +2,8 @@ import CheckpointImages
 import LinuxSystem
 import Tracee
 
-/// Which pages go into which `pages-N.img`, and the copying: memory to file, both processors at it.
+/// Which pages go into which `pages-N.img`.
 struct PageDump {
-    /// A run of pages: from where in which task, to where in which file.
-    struct Run {
-        var source: Source
-        var address: UInt64
-        var length: Int
-        var file: Int
-        var offset: UInt64
-    }
-
-    enum Source {
-        case memory(SourceTask)
-        /// Memory shared between processes, through its file.
-        case file(CInt)
-    }
-
     /// Memory that processes share (MAP_SHARED | MAP_ANONYMOUS), by its inode.
     struct SharedMemory {
         let holder: CapturedProcess
@@ -38,8 +23,7 @@ struct PageDump {
     private(set) var files: [(id: UInt32, size: UInt64)] = []
     /// One for each file, once they are written.
     private(set) var sums: [PageSum] = []
-    private var runs: [Run] = []
-    private var opened: [CInt] = []
+    private var streams: [(ranges: [Range<UInt64>], source: @Sendable () throws -> any PageSource)] = []
     private(set) var pagesScanned: UInt64 = 0
 
     var pagesWritten: UInt64 { files.reduce(0) { $0 + $1.size } / 4096 }
@@ -69,7 +53,8 @@ struct PageDump {
         // The code that the kernel lends: kept to tell at restore whether the kernel still lends the same.
         pages.stored += mappings.filter { $0.kind.contains(.vdso) }.map { $0.start..<$0.end }
         pages.stored.sort { $0.lowerBound < $1.lowerBound }
-        return (addRuns(pages.stored, from: .memory(SourceTask(process))), pages.guards)
+        let task = SourceTask(process)
+        return (addStream(pages.stored) { try TaskPages(task) }, pages.guards)
     }
 
     /// The data of shared memory, holes left out. lseek(2) SEEK_DATA.
@@ -86,36 +71,28 @@ struct PageDump {
             ranges.append(UInt64(start)..<(UInt64(end) + 4095) & ~4095)
             position = end
         }
-        let kept = try file.duplicate().release()
-        opened.append(kept)
-        return (addRuns(ranges, from: .file(kept)), size)
+        let pages = try SharedMemoryPages(file)
+        return (addStream(ranges) { pages }, size)
     }
 
-    private mutating func addRuns(_ ranges: [Range<UInt64>], from source: Source) -> Pagemap {
-        let index = files.count
-        let id = UInt32(index + 1)
-        var offset: UInt64 = 0
-        var entries: [PagemapEntry] = []
-        for range in ranges {
-            let length = range.upperBound - range.lowerBound
-            entries.append(PagemapEntry(address: range.lowerBound, pages: length / 4096))
-            runs.append(
-                Run(source: source, address: range.lowerBound, length: Int(length), file: index, offset: offset))
-            offset += length
-        }
-        files.append((id, offset))
+    private mutating func addStream(
+        _ ranges: [Range<UInt64>], from source: @escaping @Sendable () throws -> any PageSource
+    ) -> Pagemap {
+        let id = UInt32(files.count + 1)
+        files.append((id, ranges.reduce(0) { $0 + UInt64($1.count) }))
+        streams.append((ranges, source))
+        let entries = ranges.map { PagemapEntry(address: $0.lowerBound, pages: UInt64($0.count) / 4096) }
         return Pagemap(pagesID: id, entries: entries)
     }
 
     /// Copies everything. The container stands still meanwhile.
     mutating func write(into directory: CInt) throws {
-        let named = files.map { (ImageKind.pages.fileName($0.id), $0.size) }
-        let copier = try PageCopier(runs: runs, files: named, into: directory)
-        try copier.run()
-        sums = copier.sums
-    }
-
-    func close() {
-        for file in opened { LinuxSystem.close(file) }
+        let isLarge = files.reduce(0) { $0 + $1.size } >= PageFile.directFrom
+        sums = try PageCopier.copy(
+            zip(files, streams).map { file, stream in
+                let name = ImageKind.pages.fileName(file.id)
+                let sink = try PageFile(name, size: file.size, direct: isLarge, in: directory)
+                return PageStream(ranges: stream.ranges, source: stream.source, sink: sink)
+            })
     }
 }

@@ -6,7 +6,7 @@ import Tracee
 ///
 /// All that the engine has made for it travels in one go over a socket (SCM_RIGHTS). The process has no other descriptor
 /// then, so they arrive as 0, 1, 2, …: first those that it keeps, ascending by their final number, then the ones that it
-/// needs only to map files, fill pages, and go to its directory. The kept ones move up from the last to the first: a
+/// needs only to map files and go to its directory. The kept ones move up from the last to the first: a
 /// final number is never below the one it arrived at, so nothing is overwritten that has not moved yet.
 struct Furnishing {
     let plan: ProcessPlan
@@ -61,25 +61,14 @@ struct Furnishing {
         let executable = number("exe") { executableHere }
         let directoryHere = try workingDirectory()
         let directory = number("cwd") { directoryHere }
-        let pages = try plan.pagemap.map { pagemap in
-            let kept = workshop.keep(try PageFill.open(pagemap, in: images))
-            return number("pages") { kept }
-        }
-        var sharedPages: [UInt64: CInt] = [:]
-        for id in Set(try plan.mm.vmas.compactMap { try SharedMemoryStore.id(of: $0, images) }) {
-            let pagemap = try images.directory.pagemap(.shmemPagemap, id)
-            let kept = workshop.keep(try PageFill.open(pagemap, in: images))
-            sharedPages[id] = number("shared pages \(id)") { kept }
-        }
 
         var runner = ProgramRunner(stub, area)
         let socket = try receive(&runner)
         for (mapping, descriptor) in zip(plan.mm.vmas, mapped) {
-            guard let descriptor, let id = try SharedMemoryStore.id(of: mapping, images), let file = sharedPages[id]
-            else { continue }
-            try shared.fill(id, descriptor: descriptor, pages: file, at: spare, by: &runner)
+            guard let descriptor, let id = try SharedMemoryStore.id(of: mapping, images) else { continue }
+            try shared.fill(id, descriptor: descriptor, at: spare, by: &runner)
         }
-        try fillMemory(mapped, pages: pages, by: &runner)
+        try fillMemory(mapped, by: &runner)
         try runner.add { ProcessAttributes.recreateLayout(plan.mm, executable: executable, in: &$0) }
         try runner.add { $0.call("fchdir", Int(SYS_fchdir), [UInt64(directory)]) }
         try runner.add {
@@ -179,7 +168,7 @@ struct Furnishing {
         }
     }
 
-    private func fillMemory(_ mapped: [CInt?], pages: CInt?, by runner: inout ProgramRunner) throws {
+    private func fillMemory(_ mapped: [CInt?], by runner: inout ProgramRunner) throws {
         let stored = plan.pagemap?.entries ?? []
         if let parent = stored.first(where: { $0.pageFlags.contains(.parent) || $0.inParent }) {
             throw CheckpointError(
@@ -214,13 +203,13 @@ struct Furnishing {
             let isFilled = filled.contains(mapping.start)
             try runner.add { MemoryMapping.recreate(mapping, descriptor: descriptor, isFilled: isFilled, in: &$0) }
         }
-        if let pages, let pagemap = plan.pagemap {
+        if let pagemap = plan.pagemap {
             let code = plan.mm.vmas.first { $0.kind.contains(.vdso) }
             if let code { try KernelCode.check(code, ranges, in: images, plan) }
             // The kernel's code is there already; its pages are passed over.
             let skipped = code.map { $0.start..<$0.end }
-            try Self.readSkipping(skipped, ranges, from: pages, by: &runner)
-            try PageFill.verify(ranges, except: skipped, of: pagemap, in: images, by: &runner)
+            let roomy = plan.mm.thpDisabled ? [] : plan.mm.vmas.filter(\.mayBeHuge).map { $0.start..<$0.end }
+            try PageFill.run(ranges, except: skipped, roomy: roomy, of: pagemap, in: images, by: &runner)
         }
         var guards = plan.guards[...]
         for mapping in plan.mm.vmas where mapping.kind.isDisjoint(with: [.vsyscall, .vdso, .vvar]) {
@@ -234,27 +223,6 @@ struct Furnishing {
                 MemoryMapping.protect(mapping, isFilled: isFilled, hasGuards: !inside.isEmpty, in: &$0)
             }
         }
-    }
-
-    /// Pages of `skipped` lie in the file but are not read.
-    private static func readSkipping(
-        _ skipped: Range<UInt64>?, _ ranges: [Range<UInt64>], from file: CInt, by runner: inout ProgramRunner
-    ) throws {
-        var before: [Range<UInt64>] = []
-        var after: [Range<UInt64>] = []
-        var offset: UInt64 = 0
-        for range in ranges {
-            if let skipped, skipped.overlaps(range) {
-                offset += range.upperBound - range.lowerBound
-            } else if let skipped, range.lowerBound >= skipped.upperBound {
-                after.append(range)
-            } else {
-                before.append(range)
-            }
-        }
-        let size = before.reduce(0) { $0 + $1.upperBound - $1.lowerBound }
-        try PageFill.read(before, from: file, startingAt: 0, by: &runner)
-        try PageFill.read(after, from: file, startingAt: size + offset, by: &runner)
     }
 
     private func settleDescriptors(_ runner: inout ProgramRunner, socket: CInt) throws {

@@ -1,81 +1,92 @@
 import CheckpointImages
 import LinuxSystem
+import Synchronization
 import Tracee
 
-/// Reading pages from an image file straight into a task's memory.
-enum PageFill {
+/// Fills a task's memory with the pages of an image file, and compares them with the sum of the dump on the way.
+///
+/// The engine writes, the task's memory cgroup pays: the kernel charges new pages to whose memory they are.
+final class PageFill: PageSink {
+    private let memory: TaskMemory
+    /// Pages that lie in the file and are not written.
+    private let skipped: Range<UInt64>?
+    /// Mappings that may have huge pages.
+    private let roomy: [Range<UInt64>]
+    /// Whether the kernel gave one whenever it was asked.
+    private let hasHugePages: Atomic<Bool>
+
+    init(_ task: pid_t, except skipped: Range<UInt64>? = nil, roomy: [Range<UInt64>] = []) {
+        memory = TaskMemory(task)
+        self.skipped = skipped
+        self.roomy = roomy
+        hasHugePages = Atomic(!roomy.isEmpty && Self.areHugePagesWanted)
+    }
+
+    /// Whoever switched them off for the machine gets none.
+    private static var areHugePagesWanted: Bool {
+        let told = try? readValue(at: AT_FDCWD, "/sys/kernel/mm/transparent_hugepage/enabled")
+        return told.map { !$0.contains("[never]") } ?? false
+    }
+
     /// - Parameters:
     ///   - ranges: where the file's pages go, in the order in which they lie in it.
-    ///   - file: the pages file's descriptor in the task that runs the program.
-    static func read(
-        _ ranges: [Range<UInt64>], from file: CInt, startingAt begin: UInt64 = 0, by runner: inout ProgramRunner
+    ///   - skipped: a mapping whose pages lie in the file and are not written.
+    ///   - roomy: mappings in which pages may be huge.
+    ///   - runner: of the task, in which the memory is mapped and may be written.
+    static func run(
+        _ ranges: [Range<UInt64>], except skipped: Range<UInt64>? = nil, roomy: [Range<UInt64>] = [],
+        of pagemap: Pagemap, in images: RestoreImages, by runner: inout ProgramRunner
     ) throws {
-        var offset = begin
-        var batch: [Range<UInt64>] = []
-        var bytes: UInt64 = 0
-        func flush(_ runner: inout ProgramRunner) throws {
-            guard !batch.isEmpty else { return }
-            let vectors = batch.flatMap { [$0.lowerBound, $0.upperBound - $0.lowerBound] }
-            let (start, count) = (offset, bytes)
-            try runner.add {
-                let address = $0.place(vectors.flatMap { word in withUnsafeBytes(of: word) { Array($0) } })
-                $0.call(
-                    "preadv of \(count) bytes of pages", Int(SYS_preadv),
-                    [UInt64(file), address.raw, UInt64(vectors.count / 2), start, 0], expecting: Int(count))
-            }
-            offset += bytes
-            batch = []
-            bytes = 0
-        }
-        for range in ranges {
-            var start = range.lowerBound
-            while start < range.upperBound {
-                let end = min(range.upperBound, start + (1 << 30))
-                if batch.count == 1024 || bytes + (end - start) > 1 << 30 { try flush(&runner) }
-                batch.append(start..<end)
-                bytes += end - start
-                start = end
-            }
-        }
-        try flush(&runner)
-    }
-
-    /// The file with a checkpoint's pages, for a task to read: past the page cache if it is large, for the dump has
-    /// left nothing of it there.
-    static func open(_ pagemap: Pagemap, in images: RestoreImages) throws -> OwnedDescriptor {
-        let file = try images.directory.pages(of: pagemap)
-        if file.size >= PageCopier.directFrom {
-            _ = clinux_fcntl(file.descriptor.raw, F_SETFL, Int(CLINUX_O_DIRECT))
-        }
-        return try file.descriptor.duplicate()
-    }
-
-    /// Compares what the task has read with the checksum of the dump.
-    ///
-    /// - Parameters:
-    ///   - ranges: where the file's pages went, in the order in which they lie in it.
-    ///   - skipped: what of it was not read; it is looked at in the file.
-    static func verify(
-        _ ranges: [Range<UInt64>], except skipped: Range<UInt64>? = nil, of pagemap: Pagemap, in images: RestoreImages,
-        by runner: inout ProgramRunner
-    ) throws {
-        let name = ImageKind.pages.fileName(pagemap.pagesID)
-        guard let expected = images.directory.pageSum(name) else { return }
         try runner.flush()
-        let file = try images.directory.pages(of: pagemap)
-        var offset: UInt64 = 0
-        let runs = ranges.map { range in
-            defer { offset += range.upperBound - range.lowerBound }
-            let isSkipped = skipped?.overlaps(range) ?? false
-            return PageDump.Run(
-                source: isSkipped ? .file(file.descriptor.raw) : .memory(SourceTask(runner.stub.hostProcess)),
-                address: isSkipped ? offset : range.lowerBound, length: Int(range.upperBound - range.lowerBound),
-                file: 0, offset: offset)
-        }
-        let reader = try PageCopier(runs: runs, files: [(name, file.size)], into: nil)
-        try reader.run()
-        guard reader.sums[0].value == expected else {
+        let file = try PageFile(pagemap, in: images)
+        let sink = PageFill(runner.stub.hostProcess, except: skipped, roomy: roomy)
+        let sums = try PageCopier.copy([PageStream(ranges: ranges, source: { file }, sink: sink)])
+        let name = ImageKind.pages.fileName(pagemap.pagesID)
+        if let expected = images.directory.pageSum(name), sums[0].value != expected {
             throw CheckpointError("\(name): is damaged: its checksum is not that in checksums.stasis")
         }
+    }
+
+    func write(_ piece: PagePiece, from buffer: borrowing PageBuffer) throws {
+        guard let skipped, piece.ranges.contains(where: skipped.overlaps) else {
+            return try write(piece.ranges[...], from: buffer, at: 0)
+        }
+        var done = 0
+        for range in piece.ranges {
+            if !skipped.overlaps(range) { try write([range], from: buffer, at: done) }
+            done += range.count
+        }
+    }
+
+    private func write(
+        _ ranges: ArraySlice<Range<UInt64>>, from buffer: borrowing PageBuffer, at start: Int
+    ) throws {
+        if let range = ranges.first, range.count == PagePiece.limit, hasHugePages.load(ordering: .relaxed),
+            isRoomy(range)
+        {
+            // Of a range without any page the kernel makes none that is huge.
+            try memory.write([range.lowerBound..<range.lowerBound + 4096], from: buffer, at: start)
+            if !memory.collapse(range) { hasHugePages.store(false, ordering: .relaxed) }
+        }
+        try memory.write(ranges, from: buffer, at: start)
+    }
+
+    private func isRoomy(_ range: Range<UInt64>) -> Bool {
+        // They are in order and do not overlap.
+        var (low, high) = (0, roomy.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if roomy[middle].upperBound <= range.lowerBound { low = middle + 1 } else { high = middle }
+        }
+        return low < roomy.count && roomy[low].lowerBound <= range.lowerBound
+            && range.upperBound <= roomy[low].upperBound
+    }
+}
+
+extension VmaEntry {
+    /// Whether the kernel may give it huge pages: private memory that is no file's, without madvise(2) MADV_NOHUGEPAGE.
+    var mayBeHuge: Bool {
+        kind.contains(.anonymousPrivate) && kind.isDisjoint(with: [.vdso, .vvar, .vsyscall]) && !isDroppable
+            && madv & 1 << 15 == 0 && length >= PagePiece.limit
     }
 }

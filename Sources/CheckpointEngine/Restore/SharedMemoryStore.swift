@@ -63,14 +63,12 @@ final class SharedMemoryStore {
         return made
     }
 
-    /// Adds calls that fill an object, if nobody has yet.
+    /// Fills an object, if nobody has yet.
     ///
     /// - Parameters:
-    ///   - descriptor: of the object, and `file` of its pages, in the task that runs the program.
+    ///   - descriptor: of the object, in the task that runs the program.
     ///   - place: where it may be mapped meanwhile.
-    func fill(_ id: UInt64, descriptor: CInt, pages file: CInt, at place: RemoteAddress, by runner: inout ProgramRunner)
-        throws
-    {
+    func fill(_ id: UInt64, descriptor: CInt, at place: RemoteAddress, by runner: inout ProgramRunner) throws {
         guard let object = objects[id], !object.isFilled else { return }
         objects[id]?.isFilled = true
         let pagemap = try images.directory.pagemap(.shmemPagemap, id)
@@ -86,8 +84,7 @@ final class SharedMemoryStore {
         let ranges = pagemap.entries.filter(\.isStored).map {
             (place.raw + $0.vaddr)..<(place.raw + $0.vaddr + $0.pageCount * 4096)
         }
-        try PageFill.read(ranges, from: file, by: &runner)
-        try PageFill.verify(ranges, of: pagemap, in: images, by: &runner)
+        try PageFill.run(ranges, of: pagemap, in: images, by: &runner)
         try runner.add { $0.call("munmap of shared memory", Int(SYS_munmap), [place.raw, size]) }
     }
 }

@@ -46,6 +46,28 @@ extension Integration {
             }
         }
 
+        /// Of a few pages, and of so many that the file is read past the page cache.
+        @Test("a bit of memory is another", .timeLimit(.minutes(1)), arguments: ["counter", "cost/memory"])
+        func memory(workload: String) throws {
+            try TestBed.use { bed in
+                let container = try checkpointed(workload, in: bed)
+                let path = container.imageFolder("image") + "/pages-1.img"
+                let file = try check(open(path, O_RDWR | O_CLOEXEC), "open \(path)")
+                defer { close(file) }
+                let size = try check(lseek(file, 0, SEEK_END), "seek in \(path)")
+                for place in [0, size / 2, size - 1] {
+                    var byte: UInt8 = 0
+                    for isDamage in [true, false] {
+                        try check(pread(file, &byte, 1, place), "read \(path)")
+                        byte ^= 0x10
+                        try check(pwrite(file, &byte, 1, place), "write \(path)")
+                        if isDamage { try expectRefusal(container, in: bed, "pages-1.img: is damaged") }
+                    }
+                }
+                try container.restore(from: "image")
+            }
+        }
+
         @Test("images are their owner's alone", .timeLimit(.minutes(1)))
         func secrets() throws {
             try TestBed.use { bed in

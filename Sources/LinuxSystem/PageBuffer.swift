@@ -1,0 +1,67 @@
+/// The words of a page.
+public typealias PageWords = InlineArray<512, UInt64>
+
+/// Room for pages on their way from one place to another, aligned as O_DIRECT wants it.
+public struct PageBuffer: ~Copyable {
+    private let room: UnsafeMutableRawBufferPointer
+
+    public init(byteCount: Int) { room = .allocate(byteCount: byteCount, alignment: 4096) }
+
+    deinit { room.deallocate() }
+
+    public var count: Int { room.count }
+
+    /// The first so many bytes, page by page.
+    public func withPages<R>(_ bytes: Int, _ body: (Span<PageWords>) -> R) -> R {
+        body(UnsafeRawBufferPointer(rebasing: room[..<bytes]).bindMemory(to: PageWords.self).span)
+    }
+
+    /// For calls that take an address.
+    public func withBytes<R, E: Error>(
+        _ range: Range<Int>, _ body: (UnsafeRawBufferPointer) throws(E) -> R
+    ) throws(E) -> R {
+        try body(UnsafeRawBufferPointer(rebasing: room[range]))
+    }
+
+    /// For calls that fill it.
+    public mutating func withMutableBytes<R, E: Error>(
+        _ range: Range<Int>, _ body: (UnsafeMutableRawBufferPointer) throws(E) -> R
+    ) throws(E) -> R {
+        try body(UnsafeMutableRawBufferPointer(rebasing: room[range]))
+    }
+
+    /// Fills a part of it from a place in a file. pread(2), repeated after short reads.
+    ///
+    /// - Returns: how many bytes; fewer only where the file ends.
+    public mutating func fill(
+        _ range: Range<Int>, from file: CInt, at offset: UInt64, _ attempt: @autoclosure () -> String
+    ) throws(SystemError) -> Int {
+        try withMutableBytes(range) { bytes throws(SystemError) in
+            var done = 0
+            while done < bytes.count {
+                let place = off_t(truncatingIfNeeded: offset) + off_t(done)
+                let count = try system(attempt()) {
+                    pread(file, bytes.baseAddress?.advanced(by: done), bytes.count - done, place)
+                }
+                if count == 0 { break }
+                done += count
+            }
+            return done
+        }
+    }
+
+    /// Puts its first so many bytes at a place in a file. pwrite(2), repeated after short writes.
+    public func write(
+        _ count: Int, to file: CInt, at offset: UInt64, _ attempt: @autoclosure () -> String
+    ) throws(SystemError) {
+        try withBytes(0..<count) { bytes throws(SystemError) in
+            var done = 0
+            while done < count {
+                let place = off_t(truncatingIfNeeded: offset) + off_t(done)
+                done += try system(attempt()) {
+                    pwrite(file, bytes.baseAddress?.advanced(by: done), count - done, place)
+                }
+            }
+        }
+    }
+}
