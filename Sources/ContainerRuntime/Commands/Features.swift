@@ -19,6 +19,7 @@ package enum Features {
                 .object([
                     ("io.github.seccomp.libseccomp.version", .string(SeccompLibrary.version)),
                     ("org.opencontainers.runc.checkpoint.enabled", .string("true")),
+                    ("org.stasis.kernel.missing", .string(KernelFeature.missing.map(\.name).joined(separator: " "))),
                     ("org.stasis.version", .string(version)),
                 ])
             ),

@@ -44,7 +44,11 @@ package enum CriuAnswer {
 
     static func check(_ words: ArraySlice<String>, on kernel: KernelRelease) throws(RuntimeError) -> String {
         if words.isEmpty {
-            guard kernel >= CriuFeature.oldestKernel else { throw RuntimeError("a checkpoint needs Linux 6.7") }
+            let missing = KernelFeature.missing.filter(\.isNeeded)
+            guard missing.isEmpty else {
+                let names = missing.map { "\($0) (\($0.origin))" }.joined(separator: ", ")
+                throw RuntimeError("this kernel lacks what every checkpoint needs: \(names)")
+            }
             return "Looks good.\n"
         }
         var names: [String] = []

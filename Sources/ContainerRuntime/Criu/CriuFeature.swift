@@ -1,7 +1,9 @@
+import LinuxSystem
+
 /// What `criu check --feature` is asked about, in CRIU's names, and what stasis's own engine can do of it.
 struct CriuFeature {
     let name: String
-    /// The kernel from which on the engine can do it; nil where it cannot.
+    /// The kernel from which on the engine can do it; nil where it cannot. What ``KernelFeature`` can try is tried.
     let kernel: KernelRelease?
 
     private init(_ name: String, _ major: Int, _ minor: Int) {
@@ -10,10 +12,10 @@ struct CriuFeature {
 
     private init(notBuilt name: String) { (self.name, kernel) = (name, nil) }
 
-    func isThere(on running: KernelRelease) -> Bool { kernel.map { $0 <= running } ?? false }
-
-    /// Checkpoints need PAGEMAP_SCAN.
-    static let oldestKernel = KernelRelease(major: 6, minor: 7)
+    func isThere(on running: KernelRelease) -> Bool {
+        if kernel != nil, let tried = KernelFeature.all.first(where: { $0.name == name }) { return tried.isThere }
+        return kernel.map { $0 <= running } ?? false
+    }
 
     static let all: [CriuFeature] =
         [
