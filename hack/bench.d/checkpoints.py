@@ -175,7 +175,7 @@ def measure_refusal(laboratory, runs):
 
 def measure_against(laboratory, before, size, runs, tmpfs):
     """Another build of stasis in the same run."""
-    runtimes = {"stasis": STASIS, "before": before}
+    runtimes = {"stasis": [STASIS], "before": [before]}
     for name, medium in media(laboratory, tmpfs).items():
         rows = {build: [] for build in runtimes}
         for turn, build in enumerate(interleaved(list(runtimes), runs + 1)):

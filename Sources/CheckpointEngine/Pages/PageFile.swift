@@ -23,12 +23,11 @@ final class PageFile: PageSource, PageSink {
         try makeRoom(file.raw, size, "room for \(size) bytes of memory in \(name)")
     }
 
-    /// One that is there: past the page cache if it is large, for the dump has left nothing of it there.
+    /// One that is there.
     init(_ pagemap: Pagemap, in images: RestoreImages) throws {
         name = ImageKind.pages.fileName(pagemap.pagesID)
         let image = try images.directory.pages(of: pagemap)
         file = try image.descriptor.duplicate()
-        if image.size >= Self.directFrom { bypassPageCache(file.raw) }
     }
 
     func read(_ piece: PagePiece, into buffer: inout PageBuffer) throws {

@@ -208,7 +208,9 @@ struct Furnishing {
             if let code { try KernelCode.check(code, ranges, in: images, plan) }
             // The kernel's code is there already; its pages are passed over.
             let skipped = code.map { $0.start..<$0.end }
-            let roomy = plan.mm.thpDisabled ? [] : plan.mm.vmas.filter(\.mayBeHuge).map { $0.start..<$0.end }
+            let setting = (try? readText("/sys/kernel/mm/transparent_hugepage/enabled")) ?? ""
+            let huge = plan.mm.thpDisabled ? [] : plan.mm.vmas.filter { $0.getsHugePages(setting) }
+            let roomy = huge.map { $0.start..<$0.end }
             try PageFill.run(ranges, except: skipped, roomy: roomy, of: pagemap, in: images, by: &runner)
         }
         var guards = plan.guards[...]

@@ -19,13 +19,7 @@ final class PageFill: PageSink {
         memory = TaskMemory(task)
         self.skipped = skipped
         self.roomy = roomy
-        hasHugePages = Atomic(!roomy.isEmpty && Self.areHugePagesWanted)
-    }
-
-    /// Whoever switched them off for the machine gets none.
-    private static var areHugePagesWanted: Bool {
-        let told = try? readValue(at: AT_FDCWD, "/sys/kernel/mm/transparent_hugepage/enabled")
-        return told.map { !$0.contains("[never]") } ?? false
+        hasHugePages = Atomic(!roomy.isEmpty)
     }
 
     /// - Parameters:
@@ -84,9 +78,14 @@ final class PageFill: PageSink {
 }
 
 extension VmaEntry {
-    /// Whether the kernel may give it huge pages: private memory that is no file's, without madvise(2) MADV_NOHUGEPAGE.
-    var mayBeHuge: Bool {
-        kind.contains(.anonymousPrivate) && kind.isDisjoint(with: [.vdso, .vvar, .vsyscall]) && !isDroppable
-            && madv & 1 << 15 == 0 && length >= PagePiece.limit
+    /// Whether the kernel gives huge pages to private memory that is no file's, with such advice (madvise(2)
+    /// MADV_HUGEPAGE, MADV_NOHUGEPAGE).
+    ///
+    /// - Parameter setting: the machine's, of /sys/kernel/mm/transparent_hugepage/enabled.
+    func getsHugePages(_ setting: String) -> Bool {
+        guard kind.contains(.anonymousPrivate), kind.isDisjoint(with: [.vdso, .vvar, .vsyscall]), !isDroppable,
+            madv & 1 << 15 == 0, length >= PagePiece.limit
+        else { return false }
+        return setting.contains("[always]") || setting.contains("[madvise]") && madv & 1 << 14 != 0
     }
 }
