@@ -31,6 +31,8 @@ final class PageFile: PageSource, PageSink {
     }
 
     func read(_ piece: PagePiece, into buffer: inout PageBuffer) throws {
+        // All of it at once: workers in turn look like no sequence, for which the kernel would read ahead.
+        _ = posix_fadvise(file.raw, off_t(piece.offset), off_t(piece.length), POSIX_FADV_WILLNEED)
         let count = try buffer.fill(0..<piece.length, from: file.raw, at: piece.offset, "read \(name)")
         guard count == piece.length else { throw CheckpointError("\(name): shrank while it was read") }
     }
