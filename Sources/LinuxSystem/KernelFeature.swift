@@ -39,7 +39,7 @@ public struct KernelFeature: Sendable, CustomStringConvertible {
             purpose: "clocks that go on where they were", probe: { access("/proc/self/ns/time", F_OK) == 0 }),
         KernelFeature(
             name: "timer_cr_ids", origin: "PR_TIMER_CREATE_RESTORE_IDS", since: "6.15",
-            purpose: "POSIX timers whose ids have gaps, in few calls", probe: { call(SYS_prctl, 77, 2) >= 0 }),
+            purpose: "the ids of POSIX timers", probe: { call(SYS_prctl, 77, 2) >= 0 }),
         KernelFeature(
             name: "sockopt_buf_lock", origin: "SO_BUF_LOCK", since: "5.15", purpose: "sizes of socket buffers",
             probe: { hasSocketOption(72) }),
