@@ -208,7 +208,13 @@ def commands(field, rounds, part):
             for name in picked:
                 running.append(field.start(*choices[name], log=container.log if name == "restore" else None))
                 time.sleep(dice.random() * 0.03)
-            outcomes = [command.outcome() for command in running]
+            # A process that exec has put into a container which was paused just then waits until it is resumed.
+            running.sort(key=lambda command: command.words[0] == "exec")
+            outcomes = []
+            for command in running:
+                if command.words[0] == "exec":
+                    field.run("resume", container.id)
+                outcomes.append(command.outcome())
             for outcome in outcomes:
                 if outcome.status < 0 and outcome.words[0] != "exec":
                     raise Fault(f"{picked}: {outcome}")
