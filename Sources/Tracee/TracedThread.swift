@@ -34,8 +34,6 @@ public final class TracedThread {
     private var heldBack: CInt?
     private var hasDropped = false
     private var isDisturbed = false
-    /// Whether it has not gone on since an interrupt stopped it.
-    private var standsInterrupted = false
     /// With what a container's task is seized, and runs its own code.
     public static let options: Ptrace.Options = [.distinguishSystemCalls, .traceFork, .traceVfork, .traceClone]
 
@@ -103,7 +101,6 @@ public final class TracedThread {
         injected.orig_rax = UInt64.max
         change(&injected)
         isDisturbed = true
-        standsInterrupted = false
         try ptrace.setOptions(Self.options.union(.suspendSeccomp))
         try ptrace.setRegisters(injected)
     }
@@ -163,23 +160,18 @@ public final class TracedThread {
             try ptrace.interrupt()
             try ptrace.resume()
         }
-        standsInterrupted = true
     }
 
     /// Puts registers and mask back, from any ptrace stop. The thread still stands, but now as it stood at first.
     public func settle() throws(TraceeError) {
         guard isDisturbed else { return }
         try ptrace.setSignalMask(signalMask)
-        if !standsInterrupted {
-            // With these it goes on well by itself; only where signals are looked at the kernel takes the real ones.
-            try ptrace.setRegisters(registers.rewound(restartBlock: .restart))
-            try ptrace.setOptions(Self.options)
-            try ptrace.interrupt()
-            try ptrace.resume()
-            try awaitStop()
-        } else {
-            try ptrace.setOptions(Self.options)
-        }
+        // With these it goes on well by itself; only where signals are looked at the kernel takes the real ones.
+        try ptrace.setRegisters(registers.rewound(restartBlock: .restart))
+        try ptrace.setOptions(Self.options)
+        try ptrace.interrupt()
+        try ptrace.resume()
+        try awaitStop()
         try ptrace.setRegisters(registers)
         isDisturbed = false
     }
