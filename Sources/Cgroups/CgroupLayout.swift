@@ -93,12 +93,8 @@ package func unescape(_ field: Substring) -> String {
 /// The cgroups of a process, by controller as in ``CgroupLayout/hierarchies``. proc_pid_cgroup(5).
 func parseMembership(_ text: String) -> [String: String] {
     var membership: [String: String] = [:]
-    for line in text.utf8.split(separator: UInt8(ascii: "\n")) {
-        let fields = line.split(separator: UInt8(ascii: ":"), maxSplits: 2, omittingEmptySubsequences: false)
-        guard fields.count == 3 else { continue }
-        for name in fields[1].split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false) {
-            membership[String(Substring(name))] = String(Substring(fields[2]))
-        }
+    for (names, path) in cgroupMembership(text) {
+        for name in names.split(separator: ",", omittingEmptySubsequences: false) { membership[String(name)] = path }
     }
     return membership
 }

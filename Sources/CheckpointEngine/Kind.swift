@@ -15,8 +15,16 @@ protocol Kind: SendableMetatype {
     static func survey(_ request: CheckpointRequest, into states: KindStates) throws
     /// Checkpoint: it stands still. What belongs to the container as a whole.
     static func capture(_ request: CheckpointRequest, into dump: Dump) throws
+    /// Checkpoint: every process was looked at, and none is asked yet. What none of them may have open.
+    static func gather(_ dump: Dump) throws
     /// Checkpoint: everything is captured. Refuses what lacks its other end, and adds images.
     static func seal(_ dump: Dump) throws
+    /// Checkpoint: the container is about to go on.
+    static func resume(_ dump: Dump) throws
+    /// Checkpoint: the images are durable, and the container is about to be ended. Nothing makes it a failure any more.
+    static func end(_ dump: Dump)
+    /// Checkpoint: its processes are dead.
+    static func bury(_ dump: Dump)
 
     /// Restore: nothing has been touched. Refuses what is no image of this kind, or what config.json does not give.
     static func plan(_ restore: RestorePlan) throws
@@ -24,18 +32,33 @@ protocol Kind: SendableMetatype {
     static func recreate(in workshop: Workshop) throws
     /// Restore: the tree stands, and no process has a descriptor yet.
     static func furnish(_ first: ProcessPlan, in workshop: Workshop, area: InjectedArea) throws
-    /// Restore: a process has its descriptors. What its task has to do itself.
+    /// Restore: all processes have their descriptors. What a task has to do itself.
     static func connect(_ plan: ProcessPlan, in workshop: Workshop, by runner: inout ProgramRunner) throws
+    /// Restore: all processes have their memory and files. What would have been in their way, and what is told of each file that
+    /// is opened.
+    static func settle(_ first: ProcessPlan, in workshop: Workshop, area: InjectedArea) throws
+    /// Restore: a process has no more rights than it should, and the engine holds no file of the container's any more. What
+    /// can send signals.
+    static func arm(_ plan: ProcessPlan, in restore: RestorePlan, by runner: inout ProgramRunner) throws
+    /// Restore: the container is known to others, and its processes are about to run.
+    static func release(_ restore: RestorePlan) throws
 }
 
 extension Kind {
     static func survey(_ request: CheckpointRequest, into states: KindStates) throws {}
     static func capture(_ request: CheckpointRequest, into dump: Dump) throws {}
+    static func gather(_ dump: Dump) throws {}
     static func seal(_ dump: Dump) throws {}
+    static func resume(_ dump: Dump) throws {}
+    static func end(_ dump: Dump) {}
+    static func bury(_ dump: Dump) {}
     static func plan(_ restore: RestorePlan) throws {}
     static func recreate(in workshop: Workshop) throws {}
     static func furnish(_ first: ProcessPlan, in workshop: Workshop, area: InjectedArea) throws {}
     static func connect(_ plan: ProcessPlan, in workshop: Workshop, by runner: inout ProgramRunner) throws {}
+    static func settle(_ first: ProcessPlan, in workshop: Workshop, area: InjectedArea) throws {}
+    static func arm(_ plan: ProcessPlan, in restore: RestorePlan, by runner: inout ProgramRunner) throws {}
+    static func release(_ restore: RestorePlan) throws {}
 }
 
 /// A kind of open file.
@@ -103,22 +126,33 @@ extension ProcessKind {
 }
 
 /// Every kind there is, each in the list of what it belongs to, in which it has its turn.
-let kinds = containerKinds + fileKinds + fileAttributes + processKinds
+///
+/// By `map`: arrays are converted by casts at run time, for each of which Swift searches all conformances of the program.
+let kinds: [any Kind.Type] =
+    containerKinds + fileKinds.map { $0 as any Kind.Type } + fileAttributes.map { $0 as any Kind.Type }
+    + processKinds.map { $0 as any Kind.Type }
 
 let containerKinds: [any Kind.Type] = [
-    UserNamespace.self, MessageQueue.self, HostName.self, KernelParameters.self, MemoryFileSystem.self,
-    UnlinkedFile.self, MemoryMapping.self, SharedMemory.self, UnixSocketQueue.self, SocketOptionTable.self,
+    FileNote.self, UserNamespace.self, HostName.self, KernelParameters.self, MemoryFileSystem.self,
+    UnlinkedFile.self, MemoryMapping.self, SharedMemory.self, SystemVSegment.self, SystemVMessages.self,
+    UnixSocketQueue.self, SocketOptionTable.self, SocketFilter.self,
+    WaitingConnection.self, UDPQueue.self, TCPConnection.self,
 ]
 /// The first that recognises a file has it.
 let fileKinds: [any FileKind.Type] = [
-    ExternalFile.self, Pipe.self, EventFD.self, EventPoll.self, TimerFD.self, SignalFD.self, NamedUnixSocket.self,
-    UnixSocketPair.self, InternetSocket.self, ConsoleTerminal.self, RegularFile.self,
+    ExternalFile.self, Pipe.self, FIFO.self, EventFD.self, EventPoll.self, TimerFD.self, SignalFD.self, PidFD.self,
+    Inotify.self, NamespaceFile.self, NamedUnixSocket.self, UnixSocketPair.self, TCPSocket.self,
+    UDPSocket.self, RawSocket.self, PacketSocket.self, NetlinkPort.self, Pseudoterminal.self, ConsoleTerminal.self,
+    MemFD.self, MessageQueue.self, IORing.self, RegularFile.self,
 ]
+/// Of them, those that have descriptors which open nothing (O_PATH), whatever lies at the path.
+let placeKinds: [any FileKind.Type] = [ExternalFile.self, RegularFile.self]
 let fileAttributes: [any FileAttribute.Type] = [SignalOwner.self, FileLock.self]
 let processKinds: [any ProcessKind.Type] = [
-    ThreadState.self, ProcessAttributes.self, SignalActions.self, IntervalTimer.self, PosixTimer.self, Tunables.self,
-    Clocks.self, InterProcess.self, PeerCredentials.self, ResourceLimits.self, LoginUser.self, Seccomp.self,
-    PendingSignals.self, Registers.self, ExtendedState.self,
+    ThreadState.self, InnerCgroup.self, ProcessAttributes.self, SignalActions.self, IntervalTimer.self, PosixTimer.self,
+    Tunables.self,
+    Clocks.self, SystemVSemaphores.self, ResourceLimits.self, LoginUser.self, Seccomp.self,
+    PendingSignals.self, Registers.self, ExtendedState.self, RegisteredRing.self,
 ]
 
 // MARK: State

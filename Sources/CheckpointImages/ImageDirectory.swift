@@ -5,9 +5,12 @@ import SwiftProtobuf
 package struct RawImage: ~Copyable, Sendable {
     package let descriptor: OwnedDescriptor
     package let size: UInt64
+    /// All of it, if it is small and has been read already.
+    fileprivate var content: [UInt8]?
 
     /// Some of its bytes. pread(2) leaves the descriptor's position where it was.
     package func bytes(_ place: PayloadPlace, _ name: String) throws(ImageError) -> [UInt8] {
+        if let content { return Array(content[Int(place.offset)..<Int(place.offset + place.count)]) }
         var buffer = [UInt8](repeating: 0, count: Int(place.count))
         let raw = descriptor.raw
         var done = 0
@@ -35,6 +38,15 @@ package struct RawImage: ~Copyable, Sendable {
 package struct ImageDirectory: ~Copyable {
     private let directory: OwnedDescriptor
     private var checksums: [String: Checksums.Line]?
+    private let seen = Seen()
+
+    /// Files that are as `checksums.stasis` says.
+    private final class Seen {
+        var names: Set<String> = []
+    }
+
+    /// Files up to this size are read when their checksum is compared, and not again.
+    private static let small: UInt64 = 64 << 10
 
     package init(_ directory: consuming OwnedDescriptor) throws(ImageError) {
         self.directory = directory
@@ -92,9 +104,10 @@ package struct ImageDirectory: ~Copyable {
 
     /// Looks at every entry, and at where the bytes after it lie, which are read from the file that is returned.
     package func visit<E: PayloadEntry>(
-        _ kind: ImageKind, as type: E.Type = E.self, _ body: (E, PayloadPlace) throws -> Void
+        _ kind: ImageKind, _ id: some BinaryInteger = UInt64(0), as type: E.Type = E.self,
+        _ body: (E, PayloadPlace) throws -> Void
     ) throws -> RawImage {
-        var reader = try reader(kind)
+        var reader = try reader(kind, id)
         while !reader.isAtEnd {
             let entry = try reader.next(as: type)
             try body(entry, try reader.payload(entry.payloadLength, alignment: E.payloadAlignment))
@@ -127,24 +140,24 @@ package struct ImageDirectory: ~Copyable {
 
     /// The whole file.
     package func bytes(_ name: String) throws(ImageError) -> [UInt8] {
-        let file = try openRegular(name)
-        try checkSize(name, file.size)
-        let bytes = try content(name, file)
-        try check(name) { Checksum.of(bytes) }
-        return bytes
+        try content(name, try open(name, inMemory: .max))
     }
 
     /// A file to be read in place. It is read once here if `checksums.stasis` has more than its size.
-    package func open(_ name: String) throws(ImageError) -> RawImage {
-        let file = try openRegular(name)
+    package func open(_ name: String) throws(ImageError) -> RawImage { try open(name, inMemory: Self.small) }
+
+    private func open(_ name: String, inMemory limit: UInt64) throws(ImageError) -> RawImage {
+        var file = try openRegular(name)
         try checkSize(name, file.size)
+        if file.size <= limit, !Checksums.isPages(name) { file.content = try content(name, file) }
         try check(name) { () throws(ImageError) in try sum(name, file) }
+        seen.names.insert(name)
         return file
     }
 
-    /// Compares every file with `checksums.stasis`. Without that there is nothing to compare.
+    /// Compares the files that nobody has opened yet with `checksums.stasis`. Without that there is nothing to compare.
     package func verify() throws(ImageError) {
-        for name in (checksums ?? [:]).keys.sorted() { _ = try open(name) }
+        for name in (checksums ?? [:]).keys.sorted() where !seen.names.contains(name) { _ = try open(name) }
     }
 
     /// The names in `checksums.stasis` with its own; `nil` if there is none.
@@ -175,8 +188,9 @@ package struct ImageDirectory: ~Copyable {
 }
 
 extension ImageDirectory {
-    /// The same by a file's name.
+    /// The same by a file's name. Of one that `checksums.stasis` names, and that is not there, ``open(_:)`` says so.
     package func contains(_ name: String) throws(ImageError) -> Bool {
+        if let checksums { return checksums[name] != nil }
         do {
             _ = try status(at: directory.raw, name, flags: AT_SYMLINK_NOFOLLOW)
             return true

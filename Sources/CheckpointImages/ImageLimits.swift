@@ -11,8 +11,10 @@ package enum ImageLimits {
         // The kernel keeps 256 KiB of filters for a thread.
         case "seccomp.img", Checksums.fileName: 4 << 20
         // Read piece by piece.
-        case "sk-queues.img", "pipes-data.img": 1 << 30
+        case "sk-queues.img", "pipes-data.img", "fifo-data.img": 1 << 30
+        case _ where name.hasPrefix("tcp-stream-"): 1 << 30
         case _ where name.hasPrefix("tmpfs-") && name.hasSuffix(".stasis"): 256 << 20
+        case _ where name.hasPrefix("ipcns-msg-"): 1 << 30
         case _ where name.hasPrefix("ghost-file-"): .max
         case _ where Checksums.isPages(name): .max
         // A million runs of pages, several of which are one mapping's.

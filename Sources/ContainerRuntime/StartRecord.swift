@@ -22,11 +22,14 @@ extension StateStore {
         }
     }
 
-    func recordStart(of id: String, _ process: pid_t, _ spec: Spec) throws(RuntimeError) {
+    /// - Parameter lock: the restore's own, which is no part of the container's network.
+    func recordStart(
+        of id: String, _ process: pid_t, _ spec: Spec, except lock: ConnectionLock? = nil
+    ) throws(RuntimeError) {
         try noting("mounts") {
             try writeNewFile("\(path(id))/\(Self.mountsName)", try readFile("/proc/\(process)/mountinfo"))
         }
-        if spec.grants(CAP_NET_ADMIN) { try recordNetwork(of: id, process, spec) }
+        if spec.grants(CAP_NET_ADMIN) { try recordNetwork(of: id, process, spec, except: lock) }
     }
 
     /// For `exec` with a right that no process of the container has had so far.
@@ -35,11 +38,13 @@ extension StateStore {
         try recordNetwork(of: id, process, spec)
     }
 
-    private func recordNetwork(of id: String, _ process: pid_t, _ spec: Spec) throws(RuntimeError) {
+    private func recordNetwork(
+        of id: String, _ process: pid_t, _ spec: Spec, except lock: ConnectionLock? = nil
+    ) throws(RuntimeError) {
         // Without the host's rights there is no checkpoint.
         guard spec.makes(.network), try Rootless.hasRights(), !Rootless.isMapped else { return }
         try noting("network") {
-            let text = try NetworkConfiguration.text(of: process)
+            let text = try NetworkConfiguration.text(of: process, except: lock)
             try writeNewFile("\(path(id))/\(Self.networkName)", Array(text.utf8))
         }
     }

@@ -33,7 +33,7 @@ public func readBytes(_ file: CInt, at position: off_t, count: Int) throws(Syste
 }
 
 /// Writes all bytes to a place. pwrite(2).
-public func writeBytes(_ file: CInt, _ bytes: [UInt8], at position: off_t) throws(SystemError) {
+public func writeBytes(_ file: CInt, _ bytes: ArraySlice<UInt8>, at position: off_t) throws(SystemError) {
     var done = 0
     while done < bytes.count {
         done += try system("write \(bytes.count) bytes at \(position)") {

@@ -2,13 +2,15 @@
 /// left out: counters, and elements that come and go.
 public enum FirewallRules {
     /// Of the caller's network namespace.
-    public static func all() throws(SystemError) -> [String] {
-        try nftables() + LegacyTables.all(LegacyTables.ipv4) + LegacyTables.all(LegacyTables.ipv6)
+    ///
+    /// - Parameter lock: a table to be left out, which the caller has made.
+    public static func all(except lock: ConnectionLock? = nil) throws(SystemError) -> [String] {
+        try nftables(except: lock?.table) + LegacyTables.all(LegacyTables.ipv4) + LegacyTables.all(LegacyTables.ipv6)
     }
 
     // MARK: nftables. linux/netfilter/nf_tables.h
 
-    private static func nftables() throws(SystemError) -> [String] {
+    private static func nftables(except own: String?) throws(SystemError) -> [String] {
         let socket: NetlinkSocket
         do throws(SystemError) {
             socket = try NetlinkSocket(12, name: "nftables")  // NETLINK_NETFILTER
@@ -19,6 +21,7 @@ public enum FirewallRules {
         {
             // NFNL_SUBSYS_NFTABLES; struct nfgenmsg: any family
             try socket.ask("list \(what)", type: 10 << 8 | message, isDump: true, [0, 0, 0, 0] + attributes)
+                .filter { own == nil || text($0.attributes(after: 4).value(1)) != own }
         }
         let tables: [NetlinkMessage]
         do throws(SystemError) {
@@ -50,7 +53,7 @@ public enum FirewallRules {
             let name = "set \(text(set.value(2))) in \(place(message, set.value(1)))"
             lines.append("nftables \(name), \(handle(set.value(16)))")
             // NFT_SET_TIMEOUT, NFT_SET_EVAL: packets add elements, and time takes them away.
-            if set.value(3)?.last ?? 0 & 0x30 != 0 { continue }
+            if (set.value(3)?.last ?? 0) & 0x30 != 0 { continue }
             var body = message.body.prefix(4).map { $0 }
             for (type, value) in [(UInt16(1), set.value(1)), (2, set.value(2))] {
                 body += NetlinkAttribute(type: type, value: value ?? []).bytes

@@ -24,9 +24,34 @@ public struct NetlinkSocket: ~Copyable, Sendable {
     ) throws(SystemError) -> [NetlinkMessage] {
         // NLM_F_REQUEST, and NLM_F_DUMP or NLM_F_ACK: either way there is an end to wait for.
         let request = NetlinkMessage(type: type, flags: 1 | (isDump ? 0x300 : 4), body: body).bytes
+        return try exchange(attempt(), request, words: 1)
+    }
+
+    /// Sends several requests to nftables, which takes all of them or none. linux/netfilter/nfnetlink.h
+    public func transact(
+        _ attempt: @autoclosure () -> String, _ requests: [NetlinkMessage]
+    ) throws(SystemError) {
+        // NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END; struct nfgenmsg names the part that is meant: nftables, 10.
+        let begin = NetlinkMessage(type: 16, flags: 1, body: [0, 0, 0, 10])
+        let end = NetlinkMessage(type: 17, flags: 1, body: [0, 0, 0, 10])
+        let requests = requests.map { request in
+            var request = request
+            request.flags |= 1 | 4  // NLM_F_REQUEST, NLM_F_ACK
+            return request
+        }
+        let bytes = ([begin] + requests + [end]).flatMap(\.bytes)
+        try exchange(attempt(), bytes, words: requests.count)
+    }
+
+    /// - Parameter words: how often the kernel says that something is done.
+    @discardableResult
+    private func exchange(
+        _ attempt: @autoclosure () -> String, _ request: [UInt8], words: Int
+    ) throws(SystemError) -> [NetlinkMessage] {
         try system("ask \(name)") { request.withUnsafeBytes { send(socket.raw, $0.baseAddress, $0.count, 0) } }
         var answers: [NetlinkMessage] = []
         var buffer = [UInt8](repeating: 0, count: 64 << 10)
+        var words = words
         while true {
             var sender = sockaddr_nl()
             let count = try receive(into: &buffer, from: &sender)
@@ -45,7 +70,8 @@ public struct NetlinkSocket: ~Copyable, Sendable {
                 }
                 let error = message.body.integer(CInt.self, at: 0) ?? 0
                 if error != 0 { throw SystemError(Errno(rawValue: -error), attempt()) }
-                return answers
+                words -= 1
+                if words == 0 { return answers }
             }
         }
     }
@@ -71,6 +97,7 @@ public struct NetlinkMessage: Sendable, Equatable {
 
     private static let headerSize = 16
 
+    /// Up to the next message's place.
     var bytes: [UInt8] {
         var bytes: [UInt8] = []
         bytes.append(integer: UInt32(Self.headerSize + body.count))
@@ -78,7 +105,7 @@ public struct NetlinkMessage: Sendable, Equatable {
         bytes.append(integer: flags)
         bytes.append(integer: UInt32(0))  // sequence number: there is one request at a time
         bytes.append(integer: UInt32(0))
-        return bytes + body
+        return bytes + body + [UInt8](repeating: 0, count: -body.count & 3)
     }
 
     /// What one read brought; nil if a length in it does not fit.

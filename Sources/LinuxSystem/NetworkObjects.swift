@@ -83,7 +83,7 @@ public struct NetworkObjects: ~Copyable {
             guard message.body.count >= 12 else { continue }
             let header = Array(message.body[..<12])
             // RTPROT_REDIRECT, RTPROT_KERNEL, RTPROT_RA; RTM_F_CLONED
-            if [1, 2, 9].contains(header[5]) || header.integer(UInt32.self, at: 8) ?? 0 & 0x200 != 0 { continue }
+            if [1, 2, 9].contains(header[5]) || (header.integer(UInt32.self, at: 8) ?? 0) & 0x200 != 0 { continue }
             let attributes = message.attributes(after: 12)
             let family = header[0]
             let target = attributes.value(1).map { numericAddress($0, family: family) + "/\(header[1])" } ?? "default"
@@ -113,7 +113,7 @@ public struct NetworkObjects: ~Copyable {
     private mutating func addNeighbours() throws(SystemError) {
         for message in try dump("neighbours", CInt(RTM_GETNEIGH), headerSize: 12) {
             // struct ndmsg: NUD_PERMANENT, what somebody has set
-            guard message.body.integer(UInt16.self, at: 8) ?? 0 & 0x80 != 0 else { continue }
+            guard (message.body.integer(UInt16.self, at: 8) ?? 0) & 0x80 != 0 else { continue }
             let attributes = message.attributes(after: 12)
             let address = numericAddress(attributes.value(1) ?? [], family: message.body[0])
             lines.append(

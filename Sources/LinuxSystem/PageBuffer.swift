@@ -64,4 +64,24 @@ public struct PageBuffer: ~Copyable {
             }
         }
     }
+
+    /// Fills a part of it with a page of a file, with what memory shows behind the file's end, too. mmap(2).
+    public mutating func fillPage(_ range: Range<Int>, from file: CInt, at offset: UInt64) throws(SystemError) {
+        let page = mmap(nil, range.count, PROT_READ, MAP_PRIVATE, file, off_t(truncatingIfNeeded: offset))
+        guard let page, Int(bitPattern: page) != -1 else { throw SystemError(.current, "map a page at \(offset)") }
+        defer { munmap(page, range.count) }
+        try withMutableBytes(range) { bytes throws(SystemError) in
+            // A file that has just become shorter is an error of this call, and no signal.
+            var vectors = (
+                iovec(iov_base: bytes.baseAddress, iov_len: bytes.count), iovec(iov_base: page, iov_len: bytes.count)
+            )
+            try system("read a page at \(offset)") {
+                withUnsafeMutableBytes(of: &vectors) {
+                    let address = Int(bitPattern: $0.baseAddress)
+                    return clinux_syscall(
+                        Int(SYS_process_vm_readv), Int(getpid()), address, 1, address + MemoryLayout<iovec>.size, 1, 0)
+                }
+            }
+        }
+    }
 }

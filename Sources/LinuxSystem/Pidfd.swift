@@ -4,9 +4,10 @@ public struct Pidfd: ~Copyable, Sendable {
 
     public init(_ descriptor: consuming OwnedDescriptor) { self.descriptor = descriptor }
 
-    public init(pid: pid_t) throws(SystemError) {
+    /// - Parameter flags: O_NONBLOCK, and from kernel 6.9 O_EXCL: of a thread (PIDFD_THREAD).
+    public init(pid: pid_t, flags: CInt = 0) throws(SystemError) {
         descriptor = OwnedDescriptor(
-            CInt(try systemCall("pidfd_open of process \(pid)", Int(CLINUX_SYS_pidfd_open), Int(pid))))
+            CInt(try systemCall("pidfd_open of process \(pid)", Int(CLINUX_SYS_pidfd_open), Int(pid), Int(flags))))
     }
 
     public var raw: CInt { descriptor.raw }
@@ -49,6 +50,20 @@ public struct Pidfd: ~Copyable, Sendable {
             CInt(
                 try systemCall(
                     "take descriptor \(number) of process", Int(CLINUX_SYS_pidfd_getfd), Int(raw), Int(number))))
+    }
+
+    /// How a process has ended that nobody waits for any more, as wait(2) tells it; `nil` if the kernel does not say.
+    /// PIDFD_GET_INFO with PIDFD_INFO_EXIT, kernel 6.15.
+    public static func exitCode(_ pidfd: CInt) -> UInt32? {
+        // struct pidfd_info: the mask 8, … exit_code 4 at 60.
+        let exit: UInt64 = 1 << 3
+        var information = SIMD8<UInt64>(exit, 0, 0, 0, 0, 0, 0, 0)
+        // _IOWR(0xff, 11, 64 bytes)
+        let answer = withUnsafeMutablePointer(to: &information) {
+            clinux_ioctl(pidfd, 0xc040_ff0b, UInt(bitPattern: $0))
+        }
+        guard answer == 0, information[0] & exit != 0 else { return nil }
+        return UInt32(truncatingIfNeeded: information[7] >> 32)
     }
 
     public consuming func release() -> OwnedDescriptor { descriptor }

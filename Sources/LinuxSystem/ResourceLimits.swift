@@ -26,4 +26,15 @@ public struct ResourceLimit: Sendable, Equatable {
             }
         }
     }
+
+    /// Lets this process have as many open files as it may.
+    public static func raiseOwnOpenFiles() throws(SystemError) {
+        var limit = (UInt64(0), UInt64(0))
+        try system("limit of open files") {
+            withUnsafeMutablePointer(to: &limit) {
+                clinux_syscall(Int(SYS_prlimit64), 0, 7, 0, Int(bitPattern: $0), 0, 0)
+            }
+        }
+        if limit.0 < limit.1 { try ResourceLimit(resource: 7, soft: limit.1, hard: limit.1).apply() }
+    }
 }

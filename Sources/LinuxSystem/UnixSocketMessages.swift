@@ -116,56 +116,80 @@ public struct SenderCredentials: Sendable, Equatable {
     }
 }
 
-/// Sends `bytes` in somebody's name, or without one, if there is room for them.
+/// Sends `bytes` in somebody's name, or without one, with copies of `descriptors`, if there is room for them.
 ///
+/// - Parameter address: struct sockaddr of who gets them; empty for who is connected.
 /// - Returns: how many bytes had room.
-public func sendMessage(_ socket: CInt, _ bytes: [UInt8], from sender: SenderCredentials?) throws(SystemError) -> Int {
-    var bytes = bytes
-    var control = [UInt8](repeating: 0, count: clinux_cmsg_space(12))
+public func sendMessage(
+    _ socket: CInt, _ bytes: [UInt8], from sender: SenderCredentials?, descriptors: [CInt] = [],
+    to address: [UInt8] = []
+) throws(SystemError) -> Int {
+    var (bytes, address) = (bytes, address)
+    var control: [UInt8] = []
+    if let sender {
+        let credentials = [UInt32(bitPattern: sender.process), sender.user, sender.group]
+        control += controlMessage(type: 2, [UInt8](integers: credentials))
+    }
+    if !descriptors.isEmpty { control += controlMessage(type: 1, [UInt8](integers: descriptors)) }
     return try system("send message") {
-        withMessage(&bytes, &control, useControl: sender != nil) { message in
-            if let sender, let header = clinux_cmsg_first(message) {
-                header.pointee.cmsg_len = clinux_cmsg_len(12)
-                header.pointee.cmsg_level = SOL_SOCKET
-                header.pointee.cmsg_type = 2
-                let words = [UInt32(bitPattern: sender.process), sender.user, sender.group]
-                let data = UnsafeMutableRawPointer(clinux_cmsg_data(header))
-                words.withUnsafeBytes { UnsafeMutableRawBufferPointer(start: data, count: 12).copyMemory(from: $0) }
+        address.withUnsafeMutableBytes { address in
+            withMessage(&bytes, &control, useControl: !control.isEmpty) { message in
+                if !address.isEmpty {
+                    message.pointee.msg_name = address.baseAddress
+                    message.pointee.msg_namelen = socklen_t(address.count)
+                }
+                return sendmsg(socket, message, CInt(MSG_NOSIGNAL | MSG_DONTWAIT))
             }
-            return sendmsg(socket, message, CInt(MSG_NOSIGNAL | MSG_DONTWAIT))
         }
     }
 }
 
-/// A message that was looked at and left where it is. Its descriptors are closed again.
+/// struct cmsghdr, which is length 8, level 4, type 4, and its data, up to the next one's place.
+private func controlMessage(type: UInt32, _ data: [UInt8]) -> [UInt8] {
+    let header = [UInt8](integers: [UInt64(16 + data.count)]) + [UInt8](integers: [UInt32(SOL_SOCKET), type])
+    return header + data + [UInt8](repeating: 0, count: -data.count & 7)
+}
+
+/// A message that was looked at and left where it is.
 public struct PeekedMessage: Sendable {
     /// How long it is; more than `bytes` where there was no room for it.
     public var length: Int
     public var bytes: [UInt8]
-    public var hasDescriptors: Bool
+    /// Copies, close-on-exec and the caller's to close.
+    public var descriptors: [CInt] = []
     /// With SO_PASSCRED every message has one, and the end of all has none.
     public var sender: SenderCredentials?
+    /// struct sockaddr of the socket that it was sent by; empty if that has no name.
+    public var address: [UInt8]
 }
 
-/// The next message at SO_PEEK_OFF; `nil` where there is none now. recvmsg(2) with MSG_PEEK.
+/// The next message at SO_PEEK_OFF; `nil` where there is none now. Of a stream, all bytes of one sender up to the end of
+/// those that came with descriptors. recvmsg(2) with MSG_PEEK.
 public func peekMessage(_ socket: CInt, limit: Int) throws(SystemError) -> PeekedMessage? {
     var bytes = [UInt8](repeating: 0, count: limit)
-    // 253 descriptors at most, and credentials.
-    var control = [UInt8](repeating: 0, count: clinux_cmsg_space(253 * 4) + clinux_cmsg_space(12))
-    var controlLength = 0
+    // 253 descriptors at most; credentials, a security label, time stamps, a pidfd.
+    var control = [UInt8](repeating: 0, count: clinux_cmsg_space(253 * 4) + (16 << 10))
+    var address = [UInt8](repeating: 0, count: 128)
+    var (controlLength, addressLength, flags) = (0, 0, CInt(0))
     let count: Int
     do throws(SystemError) {
         count = try system("look into socket") {
-            withMessage(&bytes, &control, useControl: true) { message in
-                // MSG_PEEK | MSG_DONTWAIT | MSG_TRUNC | MSG_CMSG_CLOEXEC
-                let count = recvmsg(socket, message, 0x4000_0062)
-                controlLength = message.pointee.msg_controllen
-                return count
+            address.withUnsafeMutableBytes { address in
+                withMessage(&bytes, &control, useControl: true) { message in
+                    message.pointee.msg_name = address.baseAddress
+                    message.pointee.msg_namelen = socklen_t(address.count)
+                    // MSG_PEEK | MSG_DONTWAIT | MSG_TRUNC | MSG_CMSG_CLOEXEC
+                    let count = recvmsg(socket, message, 0x4000_0062)
+                    controlLength = message.pointee.msg_controllen
+                    addressLength = Int(message.pointee.msg_namelen)
+                    flags = message.pointee.msg_flags
+                    return count
+                }
             }
         }
     } catch  where error.errno == .resourceTemporarilyUnavailable { return nil }
     bytes.removeLast(max(0, limit - count))
-    var message = PeekedMessage(length: count, bytes: bytes, hasDescriptors: false, sender: nil)
+    var message = PeekedMessage(length: count, bytes: bytes, address: Array(address.prefix(addressLength)))
     var rest = control.prefix(controlLength)
     // struct cmsghdr: length 8, level 4, type 4, data.
     while let length = rest.integer(UInt64.self, at: 0), let type = rest.integer(CInt.self, at: 12),
@@ -173,10 +197,11 @@ public func peekMessage(_ socket: CInt, limit: Int) throws(SystemError) -> Peeke
     {
         let data = Array(rest.prefix(Int(length)).dropFirst(16))
         if type == 1 {  // SCM_RIGHTS
-            message.hasDescriptors = true
-            for start in stride(from: 0, to: data.count, by: 4) {
-                if let descriptor = data.integer(CInt.self, at: start) { close(descriptor) }
+            message.descriptors = stride(from: 0, to: data.count, by: 4).compactMap {
+                data.integer(CInt.self, at: $0)
             }
+        } else if type == 4, let pidfd = data.integer(CInt.self, at: 0) {  // SCM_PIDFD
+            close(pidfd)
         } else if type == 2, let process = data.integer(pid_t.self, at: 0),
             let user = data.integer(UInt32.self, at: 4), let group = data.integer(UInt32.self, at: 8)
         {
@@ -184,7 +209,31 @@ public func peekMessage(_ socket: CInt, limit: Int) throws(SystemError) -> Peeke
         }
         rest = rest.dropFirst((Int(length) + 7) & ~7)
     }
+    guard flags & CInt(MSG_CTRUNC) == 0 else {
+        for descriptor in message.descriptors { close(descriptor) }
+        throw SystemError(.tooManyOpenFiles, "look at the descriptors under way in a socket")
+    }
     return message
+}
+
+/// How many bytes at SO_PEEK_OFF were sent in pieces that end before `limit`: of one that does not, none is given where the
+/// memory behind it cannot be written. recvmsg(2) with MSG_PEEK.
+public func peekWholePieces(_ socket: CInt, limit: Int) throws(SystemError) -> Int {
+    var bytes = [UInt8](repeating: 0, count: limit)
+    do throws(SystemError) {
+        return try system("look for a border in a socket") {
+            bytes.withUnsafeMutableBytes { bytes in
+                let room = iovec(iov_base: bytes.baseAddress, iov_len: bytes.count)
+                var vectors = [room, iovec(iov_base: nil, iov_len: 1)]
+                return vectors.withUnsafeMutableBufferPointer { vectors in
+                    var message = msghdr()
+                    message.msg_iov = vectors.baseAddress
+                    message.msg_iovlen = vectors.count
+                    return recvmsg(socket, &message, CInt(MSG_PEEK | MSG_DONTWAIT))
+                }
+            }
+        }
+    } catch  where error.errno == .badAddress { return 0 }
 }
 
 /// One received message; its descriptors are close-on-exec and the caller's to close.

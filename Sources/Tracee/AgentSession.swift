@@ -21,13 +21,14 @@ public final class AgentSession {
     private var isServing = false
     private var busyThreads: Set<Int> = []
 
-    /// Puts the agent into the process whose first thread is `threads[0]`.
+    /// Puts the agent into a process, by its thread `threads[0]`.
     ///
     /// - Parameters:
+    ///   - process: its id; that of the thread, if it is its first one.
     ///   - cave: where the process has ``Bootstrap/size`` unused bytes of executable memory.
     ///   - listener: in the process's network namespace.
     public init(
-        threads: [TracedThread], cave: RemoteAddress, listener: AgentListener
+        threads: [TracedThread], of process: pid_t? = nil, cave: RemoteAddress, listener: AgentListener
     ) throws(TraceeError) {
         self.threads = threads
         self.cave = cave
@@ -40,7 +41,9 @@ public final class AgentSession {
             Bootstrap.bytes(
                 registers: leader.registers, mask: leader.signalMask, areaSize: size, address: listener.address))
         let (connection, waiting): (CInt, user_regs_struct)
-        do throws(TraceeError) { (connection, waiting) = try Self.meet(leader, listener, cave) } catch {
+        do throws(TraceeError) {
+            (connection, waiting) = try Self.meet(leader, of: process ?? leader.tid, listener, cave)
+        } catch {
             try? leader.settle()
             try? memory.force(cave, [UInt8](repeating: 0, count: Bootstrap.size))
             throw error
@@ -57,14 +60,14 @@ public final class AgentSession {
 
     /// Takes the thread through the bootstrap, call by call, up to where it has its memory.
     private static func meet(
-        _ leader: TracedThread, _ listener: AgentListener, _ cave: RemoteAddress
+        _ leader: TracedThread, of process: pid_t, _ listener: AgentListener, _ cave: RemoteAddress
     ) throws(TraceeError) -> (connection: CInt, registers: user_regs_struct) {
         var connection: CInt?
         func make(_ call: String) throws(TraceeError) -> user_regs_struct {
             while true {
                 let registers = try leader.makeCall { () throws(TraceeError) in
                     // Others that call at the listener keep the task waiting until they are turned away.
-                    if connection == nil { connection = try listener.take(from: leader.tid) }
+                    if connection == nil { connection = try listener.take(from: process) }
                 }
                 let result = Int64(bitPattern: UInt64(registers.rax))
                 if registers.restartingCall != nil { continue }
@@ -77,7 +80,7 @@ public final class AgentSession {
         let socket = try make("socket for the agent").rax
         do throws(TraceeError) {
             _ = try make("connect to the engine")
-            if connection == nil { connection = try listener.take(from: leader.tid) }
+            if connection == nil { connection = try listener.take(from: process) }
             guard let connection else { throw .unexpected(leader.tid, "is not among those that called") }
             return (connection, try make("mmap for the agent"))
         } catch {
@@ -151,7 +154,6 @@ public final class AgentSession {
             SignalFrame.bytes(
                 at: area.frame(index), registers: thread.registersForCopy(), mask: thread.signalMask,
                 extendedState: try thread.extendedState.get()))
-        busyThreads.insert(index)
         try thread.run(from: area.base + Agent.runEntry) { registers in
             registers.r12 = area.commandBuffer(index).raw
             registers.r13 = UInt64(UInt32.max)
@@ -160,6 +162,7 @@ public final class AgentSession {
             registers.rbx = whole.space.table.raw
             registers.rbp = UInt64(whole.calls.count)
         }
+        busyThreads.insert(index)
         return sign
     }
 

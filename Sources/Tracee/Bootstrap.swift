@@ -96,10 +96,10 @@ public final class AgentListener {
         self.socket = socket
     }
 
-    /// The connection that `task` has made, nil if there is none; any other is turned away, for the name is no secret: who
+    /// The connection that a process has made, nil if there is none; any other is turned away, for the name is no secret: who
     /// shares the network namespace, and does not stand still, can come as often as it likes.
-    func take(from task: pid_t) throws(TraceeError) -> CInt? {
-        // Enough for all that can wait before the task, and no work without end.
+    func take(from process: pid_t) throws(TraceeError) -> CInt? {
+        // Enough for all that can wait before it, and no work without end.
         for _ in 0..<64 {
             let connection: CInt
             do throws(SystemError) {
@@ -113,7 +113,7 @@ public final class AgentListener {
             var peer = SIMD3<Int32>(0, 0, 0)
             var length = socklen_t(12)
             let known = getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0
-            if known && peer[0] == task { return connection }
+            if known && peer[0] == process { return connection }
             close(connection)
         }
         return nil

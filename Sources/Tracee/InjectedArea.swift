@@ -15,8 +15,8 @@ public struct InjectedArea: Sendable {
 
     static let callLimit = 8192
     static let dataLimit = 1 << 20
-    static let laneCalls = 16
-    static let laneData = 512
+    static let laneCalls = 32
+    static let laneData = 1024
 
     public init(base: RemoteAddress, lanes: Int, extendedStateSize: Int) {
         self.base = base

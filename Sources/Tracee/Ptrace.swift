@@ -14,6 +14,7 @@ public struct Ptrace: Sendable {
         public static let traceFork = Options(rawValue: 0x2)
         public static let traceVfork = Options(rawValue: 0x4)
         public static let traceClone = Options(rawValue: 0x8)
+        public static let traceExit = Options(rawValue: 0x40)
         /// The task dies with its tracer. Never for a container that is only being dumped.
         public static let exitKill = Options(rawValue: 0x10_0000)
         /// No seccomp filter applies while traced. Linux 4.3, needs CAP_SYS_ADMIN.

@@ -72,6 +72,7 @@ extension user_regs_struct {
             SYS_epoll_wait, SYS_epoll_pwait, SYS_epoll_pwait2, SYS_rt_sigtimedwait, SYS_semop, SYS_semtimedop,
             SYS_io_getevents, SYS_io_pgetevents, SYS_accept, SYS_accept4, SYS_connect, SYS_read, SYS_readv,
             SYS_recvfrom, SYS_recvmsg, SYS_recvmmsg, SYS_write, SYS_writev, SYS_sendto, SYS_sendmsg, SYS_sendmmsg,
+            SYS_io_uring_enter,
         ].map { Int64($0) })
 
     /// The interrupted system call's number, if the task stands in one that is to be restarted.

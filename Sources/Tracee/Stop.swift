@@ -34,6 +34,9 @@ public enum Stop: Equatable, Sendable {
 }
 
 extension Stop {
+    /// PTRACE_EVENT_EXIT: on its way out, past its last system call.
+    static let exit: CInt = 6
+
     /// Whether the task has ended.
     var isEnd: Bool {
         switch self {

@@ -13,7 +13,7 @@ public final class Stub {
     /// Process and thread id as the container sees them.
     public let process: pid_t
     public let thread: pid_t
-    /// The process's id as the engine sees it; its memory is reached by this.
+    /// The process's id as the engine sees it.
     public let hostProcess: pid_t
     private var template: user_regs_struct
     /// Whether somebody wants the process stopped.
@@ -95,7 +95,7 @@ public final class Stub {
     public func begin(_ program: Program, agent: RemoteAddress) throws(TraceeError) {
         var table = program
         table.stopAtEnd(process: process, thread: thread)
-        let memory = TaskMemory(hostProcess)
+        let memory = TaskMemory(tid)
         var failure: TraceeError?
         table.table.withUnsafeBytes { raw in
             do throws(TraceeError) { try memory.write(program.space.table, raw) } catch { failure = error }
@@ -131,7 +131,7 @@ public final class Stub {
             }
             try ptrace.resume()
         }
-        let results = try TaskMemory(hostProcess).results(of: program, in: tid)
+        let results = try TaskMemory(tid).results(of: program, in: tid)
         try results.check()
         return Outcome(results: results, born: born)
     }
@@ -192,6 +192,25 @@ extension Program {
 }
 
 extension Stub {
+    /// Runs a program that ends this thread alone, and lets go of it where nothing keeps it from its end any more: a
+    /// parent hears of a process only when nobody traces its first thread.
+    public func endThread(_ program: Program, agent: RemoteAddress) throws(TraceeError) {
+        // The other threads die with the engine.
+        try ptrace.setOptions(Self.options.subtracting(.exitKill).union(.traceExit))
+        try begin(program, agent: agent)
+        let end = Self.patience
+        while true {
+            switch try ptrace.wait(until: end) {
+            case .event(Stop.exit): return try ptrace.detach()
+            case .exited, .killed: throw .gone(tid)
+            case .signal(let signal):
+                try hold(signal)
+                try ptrace.resume()
+            case .systemCall, .interrupted, .groupStop, .cloned, .event: try ptrace.resume()
+            }
+        }
+    }
+
     /// Runs a program that ends the process, by itself or by `signal`, and sees it dead.
     public func end(_ program: Program, signal: CInt, agent: RemoteAddress) throws(TraceeError) {
         if signal != 0 { try ptrace.setSignalMask(0) }

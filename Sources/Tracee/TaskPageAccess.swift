@@ -37,6 +37,46 @@ extension TaskMemory {
         throw .unexpected(pid, "memory at \(address) cannot be written")
     }
 
+    /// The pages of a range that are not what a buffer has for them. Read by /proc/PID/mem, which leaves pages shared
+    /// that processes share copy-on-write.
+    ///
+    /// - Parameter start: where in the buffer the range lies.
+    public func pages(
+        of range: Range<UInt64>, unlike buffer: borrowing PageBuffer, at start: Int
+    ) throws(SystemError) -> [Range<UInt64>] {
+        let file = try openAt(AT_FDCWD, "/proc/\(pid)/mem", O_RDONLY)
+        var found: [Range<UInt64>] = []
+        var here = PageBuffer(byteCount: 64 << 10)
+        for part in stride(from: range.lowerBound, to: range.upperBound, by: here.count) {
+            let length = min(here.count, Int(range.upperBound - part))
+            let place = RemoteAddress(part)
+            let count = try here.fill(0..<length, from: file.raw, at: part, "read memory of task \(pid) at \(place)")
+            let first = start + Int(part - range.lowerBound)
+            for page in stride(from: 0, to: length, by: 4096) {
+                let isLike = page < count && isSame(here, page, buffer, first + page)
+                if isLike { continue }
+                let address = part + UInt64(page)
+                if let last = found.last, last.upperBound == address {
+                    found[found.count - 1] = last.lowerBound..<address + 4096
+                } else {
+                    found.append(address..<address + 4096)
+                }
+            }
+        }
+        return found
+    }
+
+    private func isSame(
+        _ one: borrowing PageBuffer, _ first: Int, _ other: borrowing PageBuffer, _ second: Int
+    ) -> Bool {
+        one.withBytes(first..<first + 4096) { one in
+            other.withBytes(second..<second + 4096) { other in
+                guard let one = one.baseAddress, let other = other.baseAddress else { return false }
+                return memcmp(one, other, 4096) == 0
+            }
+        }
+    }
+
     /// - Returns: how many bytes, and why no more.
     private func transfer(
         _ call: CInt, _ bytes: UnsafeMutableRawPointer?, _ ranges: ArraySlice<Range<UInt64>>

@@ -35,6 +35,47 @@ struct HostileTests {
         #expect(message == "no error")
     }
 
+    /// What ends by exit(2) leaves a code in the second byte, and no other; somebody else must be there.
+    @Test(arguments: [0, 0x900, 9, 0x1_0000, 0x80] as [UInt32]) func aFirstThreadThatHasEnded(code: UInt32) throws {
+        let copy = try ImageCopy()
+        try copy.put("core-11.img", copy.bytes("core-6.img"))
+        try copy.edit("pstree.img", as: PstreeEntry.self) { (entries: inout [PstreeEntry]) in
+            entries[1].threads = [6, 11]
+        }
+        try copy.edit("core-6.img", as: CoreEntry.self) { (core: inout CoreEntry) in
+            core.clearThreadInfo()
+            core.tc.exitCode = code
+        }
+        let message = failure {
+            let plan = try #require(try copy.tree().children.first)
+            #expect(plan.threads == [11] && plan.everyThread.map(\.id) == [6, 11])
+        }
+        let isPossible = [0, 0x900].contains(code)
+        #expect(isPossible ? message == "no error" : message.hasPrefix("core-6.img: no first thread ends"))
+    }
+
+    @Test func aFirstThreadThatHasEndedAlone() throws {
+        #expect(try core("core-6.img") { $0.clearThreadInfo() }.hasPrefix("core-6.img: no registers"))
+        #expect(try core { $0.clearThreadInfo() } == "pstree.img: its first process has ended")
+    }
+
+    /// It may be nobody whom config.json does not give.
+    @Test func aFirstThreadThatHasEndedWithRights() throws {
+        let copy = try ImageCopy()
+        try copy.put("core-11.img", copy.bytes("core-6.img"))
+        try copy.edit("pstree.img", as: PstreeEntry.self) { (entries: inout [PstreeEntry]) in
+            entries[1].threads = [6, 11]
+        }
+        try copy.edit("core-6.img", as: CoreEntry.self) { (core: inout CoreEntry) in
+            core.clearThreadInfo()
+            core.threadCore.creds.capPrm = [.max, .max]
+        }
+        let plan = try #require(try copy.tree().children.first)
+        let policy = RestorePolicy(
+            capabilities: ~(1 << 21), noNewPrivileges: false, seccomp: nil, user: 0, groups: [], limits: .most)
+        #expect(failure { try policy.check(plan, try copy.images()) }.contains("permitted capabilities"))
+    }
+
     @Test func theFirstProcessMustLive() throws {
         #expect(try core { $0.tc.taskState = 2 } == "pstree.img: its first process has ended")
     }
@@ -103,19 +144,105 @@ struct HostileTests {
         #expect(failure { _ = try other.images() }.hasSuffix("is there twice"))
     }
 
+    /// The working directory of a thread is a file of the checkpoint's.
+    @Test func aThreadThatIsNowhere() throws {
+        let copy = try ImageCopy()
+        try copy.put("fs-7.img", copy.bytes("fs-1.img"))
+        let (path, _) = try #require(try copy.tree().threadDirectories[7])
+        #expect(path.isAbsolutePath)
+        try copy.edit("fs-7.img", as: FsEntry.self) { (entry: inout FsEntry) in entry.cwdID = 4711 }
+        #expect(failure { _ = try copy.tree() } == "fs-7.img: its directory is file 4711, which is none")
+    }
+
+    /// A registration of epoll for another file than has its number.
+    @Test(
+        arguments: [
+            ("90 0 91", "no error"), ("90 0", "no registration"),
+            ("90 0 90", "no registration"), ("90 0 92", "no registration"), ("91 0 90", "no registration"),
+            ("90 0 91 0 91", "no registration"), ("90 1 91", "no registration"), ("90 2 91", "no registration"),
+            ("90 4294967295 91", "no registration"),
+        ]) func aRegistrationOfAnotherFile(note: String, answer: String) throws
+    {
+        let copy = try ImageCopy()
+        try copy.edit("files.img", as: FileEntry.self) { (entries: inout [FileEntry]) in
+            entries.removeAll { [90, 91, 92].contains($0.id) }
+            var set = FileEntry.with {
+                $0.type = .eventpoll
+                $0.id = 90
+                $0.epfd = .with {
+                    $0.id = 90
+                    $0.flags = 2
+                    $0.fown = .none
+                }
+            }
+            set.epfd.tfd = [UInt32(5), 1 << 20].map { number in
+                EventpollTfdEntry.with {
+                    $0.id = 90
+                    $0.tfd = number
+                    $0.events = 1
+                    $0.data = 0
+                }
+            }
+            var event = FileEntry()
+            event.type = .eventfd
+            event.id = 91
+            event.efd = .with {
+                $0.id = 91
+                $0.flags = 2
+                $0.fown = .none
+                $0.counter = 0
+            }
+            entries += [set, event]
+        }
+        try copy.put(FileNote.fileName, Array("departed \(note)\n".utf8))
+        let message = copy.plan([FileNote.self, EventPoll.self])
+        #expect(message == answer || message.contains(answer))
+    }
+
+    /// The sample's shared memory, as CRIU has it in `memfd.img`.
+    private static let shared: UInt64 = 32_464
+
     @Test func sharedMemoryBeyondAllBounds() throws {
         func shared(_ offset: UInt64) throws -> String {
             let copy = try ImageCopy()
             try copy.edit("mm-1.img", as: MmEntry.self) { (mm: inout MmEntry) in
                 mm.vmas[0].status = 1 | 1 << 8
                 mm.vmas[0].pgoff = offset
+                mm.vmas[0].shmid = Self.shared
             }
-            let images = try copy.images()
-            let first = try ProcessPlan.tree(from: images)
-            return failure { _ = try SharedMemoryStore(first, images) }
+            return copy.plan([SharedMemory.self, MemFD.self])
         }
         #expect(try shared(0) == "no error")
         #expect(try shared(.max - 4095).contains("shared memory of "))
         #expect(try shared(1 << 46).contains("shared memory of "))
+    }
+
+    @Test func memoryFilesThatCannotBe() throws {
+        func change(_ body: (inout MemfdInodeEntry) -> Void) throws -> String {
+            let copy = try ImageCopy()
+            try copy.edit("memfd.img", as: MemfdInodeEntry.self) { (entries: inout [MemfdInodeEntry]) in
+                entries[0].name = "file"
+                body(&entries[0])
+            }
+            return copy.plan([SharedMemory.self, MemFD.self])
+        }
+        #expect(try change { _ in } == "no error")
+        for fault in [
+            try change { $0.name = String(repeating: "n", count: 250) }, try change { $0.name = "a\0b" },
+            try change { $0.size = 1 << 63 }, try change { $0.seals = 1 << 6 },
+            try change { $0.hugetlbFlag = 21 << 26 },
+            try change { $0.mode = UInt32(S_IFDIR) | 0o777 },
+        ] {
+            #expect(fault.hasSuffix("is none that can be restored"))
+        }
+        #expect(try change { $0.size = 0 }.hasSuffix("a page behind the end of the memory"))
+        #expect(try change { $0.inodeID += 1 }.contains("no memory file"))
+        let twice = try ImageCopy()
+        try twice.edit("memfd.img", as: MemfdInodeEntry.self) { (entries: inout [MemfdInodeEntry]) in
+            entries[0].name = "file"
+            entries.append(entries[0])
+            entries[1].inodeID += 1
+        }
+        #expect(twice.plan([SharedMemory.self, MemFD.self]).hasSuffix("is there twice"))
     }
 }

@@ -78,7 +78,7 @@ private final class FakeFile: PageSink {
     }
 
     @Test func piecesAreWholeAndEndWithHugePages() {
-        let stream = PageStream(ranges: Self.ranges, source: { FakeMemory() }, sink: FakeFile())
+        let stream = PageStream(runs: [PageRun](Self.ranges), source: { FakeMemory() }, sink: FakeFile())
         let pieces = Array(PageStream.Pieces(stream))
         var offset: UInt64 = 0
         for piece in pieces {
@@ -92,7 +92,7 @@ private final class FakeFile: PageSink {
         // 702 ranges.
         #expect(pieces.count < 20)
         let last = PageStream(
-            ranges: [UInt64.max - 8191..<UInt64.max - 4095], source: { FakeMemory() }, sink: FakeFile())
+            runs: [PageRun]([UInt64.max - 8191..<UInt64.max - 4095]), source: { FakeMemory() }, sink: FakeFile())
         #expect(Array(PageStream.Pieces(last)).map(\.length) == [4096])
     }
 
@@ -104,9 +104,9 @@ private final class FakeFile: PageSink {
             return memory
         }
         let sums = try PageCopier.copy([
-            PageStream(ranges: Self.ranges, source: open, sink: file),
-            PageStream(ranges: [], source: open, sink: second),
-            PageStream(ranges: short, source: open, sink: second),
+            PageStream(runs: [PageRun](Self.ranges), source: open, sink: file),
+            PageStream(runs: [PageRun]([]), source: open, sink: second),
+            PageStream(runs: [PageRun](short), source: open, sink: second),
         ])
         #expect(sums == [Self.sum(Self.ranges), PageSum(), Self.sum(short)])
         for (sink, ranges) in [(file, Self.ranges), (second, short)] {
@@ -129,7 +129,7 @@ private final class FakeFile: PageSink {
         let file = FakeFile(room: 2000)
         let ranges: [Range<UInt64>] = [0..<64 << 20]
         #expect(throws: CheckpointError.self) {
-            try PageCopier.copy([PageStream(ranges: ranges, source: { FakeMemory() }, sink: file)])
+            try PageCopier.copy([PageStream(runs: [PageRun](ranges), source: { FakeMemory() }, sink: file)])
         }
         // Three pieces have room, and each worker can fail once.
         #expect(file.words.withLock { $0.count } == 3 * 512)
@@ -140,22 +140,22 @@ private final class FakeFile: PageSink {
         let file = FakeFile()
         let failure = #expect(throws: CheckpointError.self) {
             try PageCopier.copy([
-                PageStream(ranges: [0..<8 << 20], source: { FakeMemory(failsAt: 4 << 20) }, sink: file)
+                PageStream(runs: [PageRun]([0..<8 << 20]), source: { FakeMemory(failsAt: 4 << 20) }, sink: file)
             ])
         }
         #expect(failure?.description == "no page 4194304")
         #expect(file.words.withLock { $0[4 << 20] } == nil)
     }
 
-    /// A file that ends before its pages do.
+    /// A file that ends before its pages do: its last page is memory as a whole, and there is none behind that.
     @Test func aShortReadIsAnError() throws {
         let file = try openAt(AT_FDCWD, "/tmp", CLINUX_O_TMPFILE | O_RDWR, mode: 0o600)
         try system("lengthen") { ftruncate(file.raw, 6000) }
         let pages = try SharedMemoryPages(file)
-        let whole = try PageCopier.copy([PageStream(ranges: [0..<4096], source: { pages }, sink: FakeFile())])
+        let whole = try PageCopier.copy([PageStream(runs: [PageRun]([0..<8192]), source: { pages }, sink: FakeFile())])
         #expect(whole.count == 1)
         let failure = #expect(throws: CheckpointError.self) {
-            try PageCopier.copy([PageStream(ranges: [0..<8192], source: { pages }, sink: FakeFile())])
+            try PageCopier.copy([PageStream(runs: [PageRun]([0..<12288]), source: { pages }, sink: FakeFile())])
         }
         #expect(failure?.description == "shared memory at 0x0 is not there any more")
     }
@@ -171,7 +171,7 @@ private final class FakeFile: PageSink {
         let ranges = [start..<start + 0x3000, skipped, start + 0x9000..<start + UInt64(size)]
         let mapping = start..<start + UInt64(size)
         let sink = PageFill(getpid(), except: skipped, roomy: roomy ? [mapping] : [])
-        let sums = try PageCopier.copy([PageStream(ranges: ranges, source: { FakeMemory() }, sink: sink)])
+        let sums = try PageCopier.copy([PageStream(runs: [PageRun](ranges), source: { FakeMemory() }, sink: sink)])
         #expect(sums == [Self.sum(ranges)])
         for page in stride(from: start, to: mapping.upperBound, by: 4096) {
             let isFilled = ranges.contains { $0.contains(page) } && !skipped.contains(page)
@@ -179,7 +179,8 @@ private final class FakeFile: PageSink {
             #expect(found == (isFilled ? FakeMemory.page(page)[0] : 0))
         }
         let source = try TaskPages(SourceTask(getpid()))
-        let again = try PageCopier.copy([PageStream(ranges: [ranges[2]], source: { source }, sink: FakeFile())])
+        let again = try PageCopier.copy([PageStream(runs: [PageRun]([ranges[2]]), source: { source }, sink: FakeFile())]
+        )
         #expect(again == [Self.sum([ranges[2]])])
     }
 
@@ -191,7 +192,9 @@ private final class FakeFile: PageSink {
         let start = UInt64(UInt(bitPattern: address))
         let ranges = [start..<start + 4096, start + 4096..<start + 4 * 4096]
         let failure = #expect(throws: (any Error).self) {
-            try PageCopier.copy([PageStream(ranges: ranges, source: { FakeMemory() }, sink: PageFill(getpid()))])
+            try PageCopier.copy([
+                PageStream(runs: [PageRun](ranges), source: { FakeMemory() }, sink: PageFill(getpid()))
+            ])
         }
         let place = String(start + 2 * 4096, radix: 16)
         #expect(failure.map { "\($0)" }?.contains("memory at 0x\(place) cannot be written") == true)

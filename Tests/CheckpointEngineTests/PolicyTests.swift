@@ -38,6 +38,35 @@ struct PolicyTests {
         return failure { for process in plan.all { try policy.check(process, images) } }
     }
 
+    /// What is said of a process whose root directory is there.
+    private func root(_ name: String, capabilities: UInt64) throws -> String {
+        let copy = try ImageCopy()
+        try copy.edit("files.img", as: FileEntry.self) { (files: inout [FileEntry]) in
+            files.append(
+                .with {
+                    ($0.type, $0.id) = (.reg, 900)
+                    $0.reg = .with { ($0.id, $0.flags, $0.pos, $0.fown, $0.name) = (900, 0, 0, .none, name) }
+                })
+        }
+        try copy.edit("fs-1.img", as: FsEntry.self) { $0.rootID = 900 }
+        let policy = RestorePolicy(
+            capabilities: capabilities, noNewPrivileges: false, seccomp: nil, user: 0, groups: [], limits: .most)
+        return failure {
+            let images = try copy.images()
+            try policy.check(ProcessPlan.tree(from: images), images)
+        }
+    }
+
+    @Test func otherRootsWantTheRightToGoThere() throws {
+        let sysChroot: UInt64 = 1 << 18
+        #expect(try root("/state/root", capabilities: .max) == "no error")
+        #expect(try root("/", capabilities: .max & ~sysChroot).contains("CAP_SYS_CHROOT") == false)
+        #expect(try root("/state/root", capabilities: .max & ~sysChroot).contains("does not grant CAP_SYS_CHROOT"))
+        for name in ["state", "", "/a\0b", "/" + String(repeating: "x", count: 5000)] {
+            #expect(try root(name, capabilities: .max).contains("is not called by an absolute path"))
+        }
+    }
+
     @Test func whatTheConfigurationGivesPasses() throws {
         #expect(try check(Self.policy()) { _ in } == "no error")
         #expect(

@@ -72,4 +72,11 @@ struct SocketOptionTests {
         let sender = SocketOptionEntry(file: 7, level: SOL_SOCKET, name: -1, value: [0])
         #expect(check([sender]).contains("a sender of 1 bytes"))
     }
+
+    @Test(arguments: [0, 4, 113]) func namesThatNoSenderHas(count: Int) {
+        let bytes = [UInt8](repeating: 0x78, count: count)
+        let origin = SocketOptionEntry(file: 7, level: SOL_SOCKET, name: -2, value: bytes)
+        #expect(check([origin]).contains("a message's origin of \(count) bytes"))
+        #expect(check([MessageOrigin(index: 0, name: Array("/run/x".utf8)).entry(of: 7)]) == "no error")
+    }
 }

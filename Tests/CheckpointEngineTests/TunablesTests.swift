@@ -4,6 +4,8 @@ import Testing
 
 /// `tunables.stasis`, which may come from anybody.
 struct TunablesTests {
+    private static let nodes = Array(repeating: "1", count: 16).joined(separator: ",")
+
     @Test func travel() throws {
         var tunables = Tunables()
         tunables.cpus = "0,2-3"
@@ -12,14 +14,22 @@ struct TunablesTests {
         tunables.coreFilter = 0x7f
         tunables.locking = 6
         tunables.memoryPolicy = .init(mode: 2, nodes: SIMD16<UInt64>(repeating: 5))
-        let line = try #require(tunables.line(of: 12))
-        #expect(try Tunables.decode(line) == [12: tunables])
-        #expect(Tunables().line(of: 12) == nil)
+        tunables.speculation = [0: 4, 2: 2]
+        tunables.stampsFault = true
+        tunables.faultPolicy = 0
+        tunables.isMerged = true
+        tunables.hugePages = 2
+        tunables.places = [.init(range: 0x1000..<0x3000, policy: .init(mode: 3, nodes: SIMD16<UInt64>(repeating: 1)))]
+        #expect(tunables.words.count == 13)
+        #expect(try Tunables.decode("12 \(tunables.words.joined(separator: " "))\n") == [12: tunables])
+        #expect(Tunables().words.isEmpty)
     }
 
     @Test(arguments: [
         "x cpus=0", "1 cpus", "1 cpus=", "1 cpus=3-1", "1 io=32768", "1 io=-1", "1 slack=0", "1 core=512", "1 lock=1",
-        "1 memory=0:0", "1 memory=2:1,1", "1 nice=5", "1 io=1\n1 io=1",
+        "1 memory=0:0", "1 memory=2:1,1", "1 nice=5", "1 io=1\n1 io=1", "1 guess0=3", "1 guess3=4", "1 stamps=1",
+        "1 faults=2", "1 merge=2", "1 huge=1", "1 place=1000-3000", "1 place=3000-1000:2:\(nodes)",
+        "1 place=1000-3001:2:\(nodes)", "1 place=0-8000000000000000:2:\(nodes)", "1 place=1000-3000:0:\(nodes)",
     ])
     func damaged(text: String) {
         #expect(throws: CheckpointError.self) { try Tunables.decode(text) }

@@ -66,7 +66,7 @@ extension Integration {
                     try Files.names(in: folder).map { try Files.bytes(of: folder + "/" + $0) }
                 }
                 let before = (names: Files.names(in: folder), content: try content())
-                let refused = try running("unsupported/inotify", in: bed)
+                let refused = try running("unsupported/pty", in: bed)
                 let attempt = ["checkpoint", "--image-path", folder, "--work-path", refused.bundle.folder, refused.id]
                 let outcome = try bed.runtime.command(attempt).run()
                 #expect(outcome.status == 1 && outcome.isOneComplaint, "\(outcome)")

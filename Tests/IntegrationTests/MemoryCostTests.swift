@@ -51,7 +51,7 @@ extension Integration {
         /// The engine writes what it restores, and the container pays for it.
         @Test(
             "200 MiB come back, in pages of the same size", .timeLimit(.minutes(2)),
-            arguments: ["private", "shared", "huge"])
+            arguments: ["private", "forked", "shared", "huge"])
         func restored(kind: String) throws {
             try TestBed.use { bed in
                 let container = try bed.container(.workload("cost/memory"), arguments: ["/workload", kind])

@@ -143,6 +143,48 @@ extension Integration {
             }
         }
 
+        /// Moves the youngest process of a container that is being restored into a cgroup below the container's.
+        private func restoreWhileSomebodyMoves(_ container: Container, in cgroup: String) throws -> Outcome {
+            var command = container.restoreCommand(from: "image")
+            command.output = nil
+            var running = try command.start()
+            while !running.hasEnded() {
+                let members = (Files.text(of: cgroup + "/cgroup.procs") ?? "").split(separator: "\n")
+                guard members.count > 2, let youngest = members.last else { continue }
+                // The restore may have ended, or the process.
+                mkdir(cgroup + "/aside", 0o755)
+                try? Files.write(String(youngest), to: cgroup + "/aside/cgroup.procs")
+                break
+            }
+            let hasEnded = running.wait(seconds: 20)
+            #expect(hasEnded)
+            return running.outcome()
+        }
+
+        @Test("somebody moves a process into another cgroup meanwhile", .timeLimit(.minutes(1)))
+        func moved() throws {
+            try TestBed.use { bed in
+                let container = try bed.container(workload: "process_tree")
+                try container.run()
+                try container.waitUntilReady()
+                // A new cgroup of v1's cpuset takes nobody.
+                let own = bed.leakCheck.cgroups().filter { !$0.contains("/cpuset/") }
+                let cgroup = try #require(own.first { Files.text(of: $0 + "/cgroup.procs") != "" })
+                try container.checkpoint(to: "image")
+                var complaint = ""
+                // Not every move comes between the start of the restore and its last look.
+                for _ in 0..<50 where complaint.isEmpty {
+                    let outcome = try restoreWhileSomebodyMoves(container, in: cgroup)
+                    complaint = outcome.errors
+                    if outcome.status == 0 { try bed.runtime.run("delete", "--force", container.id).succeeded() }
+                    #expect(until(seconds: 5) { bed.leakCheck.leaks().isEmpty }, "left \(bed.leakCheck.leaks())")
+                }
+                #expect(complaint.contains("has other cgroups than its container"), "\(complaint)")
+                try container.restore(from: "image")
+                try container.expectPass("left alone")
+            }
+        }
+
         @Test("a process id is taken in the pid namespace that it joins", .timeLimit(.minutes(1)))
         func takenID() throws {
             try TestBed.use { bed in

@@ -1,10 +1,10 @@
-// Locks of every kind that a file can have: of an open file (flock), of a process (POSIX), of ranges by open file (OFD);
+// Locks of every kind that a file can have, in memory too: of an open file (flock), of a process (POSIX), of ranges by open file (OFD);
 // shared ones, ranges side by side, one held by a child, and a waiter that must get its lock only when it is let go.
 // checkpoint: --file-locks
 #include "workload.h"
 #include <sys/file.h>
 
-static int whole, ranges, ofd, shared, twin;
+static int whole, ranges, ofd, shared, twin, memory;
 static atomic_int *has_waited;
 
 static struct flock range(short type, off_t start, off_t length) { return (struct flock){.l_type = type, .l_whence = SEEK_SET, .l_start = start, .l_len = length}; }
@@ -24,6 +24,11 @@ static void enter_child(void) {
 static void check_child(void) {
     int other = open("/state/whole", O_RDWR | O_CLOEXEC);
     expect(flock(other, LOCK_SH | LOCK_NB) == -1 && errno == EWOULDBLOCK, "the flock is gone");
+    close(other);
+    char path[40];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", memory);
+    other = open(path, O_RDWR | O_CLOEXEC);
+    expect(flock(other, LOCK_SH | LOCK_NB) == -1 && errno == EWOULDBLOCK, "the flock of a memory file is gone");
     close(other);
     expect(!flock(twin, LOCK_EX | LOCK_NB), "the flock does not belong to the shared open file");
     other = open("/state/shared", O_RDWR | O_CLOEXEC);
@@ -58,6 +63,8 @@ int main(void) {
     whole = opened("/state/whole"), ranges = opened("/state/ranges"), ofd = opened("/state/ofd"), shared = opened("/state/shared");
     twin = must(dup(whole));
     must(flock(whole, LOCK_EX));
+    memory = must(memfd_create("locked", MFD_CLOEXEC));
+    must(flock(memory, LOCK_EX));
     must(flock(shared, LOCK_SH));
     struct flock locks[] = {range(F_WRLCK, 0, 200), range(F_RDLCK, 200, 50), range(F_WRLCK, 1L << 20, 0)}, own = range(F_WRLCK, 7, 3);
     for (size_t i = 0; i < COUNT(locks); i++) must(fcntl(ranges, F_SETLK, &locks[i]));

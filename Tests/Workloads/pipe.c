@@ -1,7 +1,7 @@
 // Pipes: what is in them, how much fits, who holds which end, and who waits at one.
 #include "workload.h"
 
-static int filled[2], small[2], full[2], ended[2], blocked[2], packets[2];
+static int filled[2], small[2], full[2], ended[2], blocked[2], packets[2], framed[2];
 static atomic_int *progress;   // shared: how many bytes the blocked writer has written
 
 static void *write_forever(void *unused) {
@@ -49,6 +49,10 @@ int main(void) {
     must(pipe(ended));
     must(pipe(blocked));
     must(pipe2(packets, O_DIRECT));
+    must(pipe2(framed, O_DIRECT | O_NONBLOCK));
+    must(write(framed[1], "one", 3));
+    must(write(framed[1], "second", 6));
+    must(fcntl(framed[1], F_SETFL, O_NONBLOCK));   // the next are no packets
     progress = must(mmap(0, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
     must(write(filled[1], "in the pipe", 11));
     must(fcntl(small[1], F_SETPIPE_SZ, 4096));
@@ -86,6 +90,14 @@ int main(void) {
         if (questions == 1) expect_content(ended[0], "pipe of the child", "the last words");
         if (questions == 2) expect_content(dead[0], "pipe without a writer", "of the dead");
         if (questions > 2) expect_content(dead[0], "pipe without a writer", "");
+        char packet[20];
+        expect(read(framed[0], packet, 2) == 2 && read(framed[0], packet, 20) == 6, "the borders of packets");
+        expect(read(framed[0], packet, 20) == -1 && errno == EAGAIN, "more than the packets");
+        must(fcntl(framed[1], F_SETFL, O_NONBLOCK | O_DIRECT));
+        must(write(framed[1], "one", 3));
+        must(write(framed[1], "second", 6));
+        must(fcntl(framed[1], F_SETFL, O_NONBLOCK));
+        expect(!(fcntl(framed[1], F_GETFL) & O_DIRECT) && fcntl(packets[1], F_GETFL) & O_DIRECT, "O_DIRECT");
         int written = atomic_load(progress);
         char page[PAGE];
         expect(read(blocked[0], page, PAGE) == PAGE && page[0] == 'b', "the blocked pipe is damaged");

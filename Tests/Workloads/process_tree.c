@@ -89,7 +89,8 @@ int main(void) {
         check_zombie(dead_leader, CLD_EXITED, 3);
         expect(getsid(zombies_child->pid) == dead_leader, "the zombie leader's session is %d", getsid(zombies_child->pid));
         expect(getsid(orphan->pid) == getpgid(orphan->pid), "the orphan is in session %d, group %d", getsid(orphan->pid), getpgid(orphan->pid));
-        expect(state_of(stopped->pid) == 'T', "the stopped process is in state %c", state_of(stopped->pid));
+        // What was traced comes back to its stop on its own, a moment after the engine has let it go.
+        expect(within(5, state_of(stopped->pid) == 'T'), "the stopped process is in state %c", state_of(stopped->pid));
         kill(stopped->pid, SIGCONT);
         ask_crew();   // each compares its parent, group and session with what they were
         kill(stopped->pid, SIGSTOP);

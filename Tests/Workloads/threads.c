@@ -113,6 +113,13 @@ static void *live(void *argument) {
     }
 }
 
+/// What was stopped in a call is on its way back into it for a moment, as is who has just made a step.
+static bool waits(long kind) {
+    char path[60];
+    snprintf(path, sizeof path, "/proc/self/task/%d/syscall", threads[kind].tid);
+    return slurp(path) && slurped[0] != 'r';
+}
+
 static void start(long kind) {
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
@@ -120,9 +127,7 @@ static void start(long kind) {
     threads[kind].tid = 0;
     if (pthread_create(&threads[kind].handle, &attributes, live, (void *)kind)) give_up("pthread_create", __LINE__);
     if (!within(5, atomic_load(&threads[kind].tid))) give_up("a thread that starts", __LINE__);
-    char path[60];
-    snprintf(path, sizeof path, "/proc/self/task/%d/syscall", threads[kind].tid);
-    if (kind != TICKING) (void)within(1, slurp(path) && slurped[0] != 'r');
+    if (kind != TICKING) (void)within(1, waits(kind));
 }
 
 static void expect_step(int kind, long before) {
@@ -156,7 +161,10 @@ int main(void) {
     for (;;) {
         await_question();
         long before[KINDS];
-        for (int kind = 0; kind < KINDS; kind++) before[kind] = threads[kind].steps;
+        for (int kind = 0; kind < KINDS; kind++) {
+            before[kind] = threads[kind].steps;
+            if (kind != TICKING) expect(within(5, waits(kind)), "%s: does not wait", names[kind]);
+        }
         expect_step(TICKING, before[TICKING]);
         expect_step(NAPPING, before[NAPPING]);
         atomic_fetch_add(&word, 1);
@@ -168,7 +176,7 @@ int main(void) {
         for (int kind = FUTEX; kind <= SUSPENDED; kind++)
             if (kind != POLLING) expect_step(kind, before[kind]);
         check_owner();
-        pause_ms(20);   // the others are back where they wait
+        for (int kind = NAPPING; kind < KINDS; kind++) expect(within(5, waits(kind)), "%s: does not wait again", names[kind]);
         verdict();
     }
 }

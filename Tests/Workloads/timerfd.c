@@ -2,7 +2,7 @@
 #include "workload.h"
 #include <sys/timerfd.h>
 
-static int periodic, far_off, real, absolute, expired, unarmed, waited;
+static int periodic, far_off, real, absolute, cancelled, expired, unarmed, waited;
 static atomic_int ticks;
 
 static int arm(clockid_t clock, int flags, int set_flags, long long first, long long every) {
@@ -35,6 +35,7 @@ int main(void) {
     far_off = arm(CLOCK_MONOTONIC, TFD_NONBLOCK, 0, 3600 * SECOND, 7 * SECOND);
     real = arm(CLOCK_REALTIME, TFD_CLOEXEC, 0, 3600 * SECOND, 0);
     absolute = arm(CLOCK_REALTIME, 0, TFD_TIMER_ABSTIME, now(CLOCK_REALTIME) + 3600 * SECOND, 0);
+    cancelled = arm(CLOCK_REALTIME, 0, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, now(CLOCK_REALTIME) + 3600 * SECOND, 0);
     expired = arm(CLOCK_MONOTONIC, 0, 0, 1000000, 0);
     unarmed = must(timerfd_create(CLOCK_BOOTTIME, TFD_NONBLOCK));
     waited = arm(CLOCK_MONOTONIC, 0, 0, 50000000, 50000000);
@@ -56,6 +57,15 @@ int main(void) {
         expect(rest > 3500 * SECOND && rest <= 3600 * SECOND, "the real-time timer has %lld ms", rest / 1000000);
         rest = left(absolute, 0);
         expect(rest > 3500 * SECOND && rest <= 3600 * SECOND, "the absolute timer has %lld ms", rest / 1000000);
+        rest = left(cancelled, 0);
+        expect(rest > 3500 * SECOND && rest <= 3600 * SECOND, "the one that a new time cancels has %lld ms", rest / 1000000);
+        char path[40];
+        snprintf(path, sizeof path, "/proc/self/fdinfo/%d", cancelled);
+        slurp(path);
+        expect(strstr(slurped, "settime flags: 03"), "a new time of the clock does not cancel it");
+        snprintf(path, sizeof path, "/proc/self/fdinfo/%d", absolute);
+        slurp(path);
+        expect(strstr(slurped, "settime flags: 01"), "it does not end at a time of the clock");
         expect(left(unarmed, 0) == 0, "an unarmed timer runs");
         expect(read(expired, &n, 8) == 8 && n == 1, "the expired timer has another count");
         struct itimerspec again = {.it_value = {0, 1000000}};

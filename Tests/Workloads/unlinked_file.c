@@ -1,19 +1,22 @@
 // Files and directories without a name: written and read through several open files, mapped, of any owner and mode, made
 // by O_TMPFILE, with holes, in a directory that is gone, under a name that another file has now; a working directory that
-// was removed; and a file that has lost its first name, but has another one.
+// was removed; and a file that has lost its first name, but has another one. Extended attributes, where the file system has them.
 // tmpfs: /memory
 // capabilities: CAP_CHOWN CAP_FOWNER
 #include "workload.h"
+#include <sys/xattr.h>
 
-enum { LARGE = 3 << 20, HOLE = 64 << 20 };
+enum { LARGE = 3 << 20, HOLE = 64 << 20, MANY = 300 };
 
 static const char *const places[] = {"/state", "/memory"};
 
 /// What is held of one file system.
 struct held {
-    int plain, reader, appender, taken, new_owner, nameless, orphan, sparse, semaphore, large;
+    int plain, reader, appender, taken, new_owner, nameless, orphan, sparse, semaphore, large, many[MANY];
     char *shared, *private;
+    bool has_attributes;
 };
+static const char attribute[] = "two\0parts";
 static struct held held[2];
 
 static int make(const char *folder, const char *name, int flags) {
@@ -34,8 +37,16 @@ static void set_up(struct held *h, const char *folder) {
     h->appender = make(folder, "plain", O_WRONLY | O_APPEND);
     h->reader = make(folder, "plain", O_RDONLY | O_NOFOLLOW);
     must(write(h->plain, "first second", 12));
+    h->has_attributes = !fsetxattr(h->plain, "user.parts", attribute, sizeof attribute, 0);
+    if (!h->has_attributes && errno != EOPNOTSUPP) give_up("fsetxattr", __LINE__);
     must(lseek(h->reader, 6, SEEK_SET));
     drop(folder, "plain");
+
+    for (int i = 0; i < MANY; i++) {
+        h->many[i] = make(folder, "many", O_RDWR);
+        must(lseek(h->many[i], i, SEEK_SET));
+    }
+    drop(folder, "many");
 
     h->taken = make(folder, "taken", O_RDWR);
     must(write(h->taken, "old", 3));
@@ -53,6 +64,7 @@ static void set_up(struct held *h, const char *folder) {
 
     h->nameless = must(open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
     must(write(h->nameless, "never had one", 13));
+    if (h->has_attributes) must(fsetxattr(h->nameless, "user.empty", "", 0, 0));
 
     snprintf(path, sizeof path, "%s/gone", folder);
     must(mkdir(path, 0700));
@@ -103,6 +115,15 @@ static void check(struct held *h, const char *folder) {
     expect(fcntl(h->plain, F_GETFD) == FD_CLOEXEC, "the plain one stays open in other programs");
     expect(fstat(h->plain, &status) == 0 && status.st_nlink == 0, "%ld names", (long)status.st_nlink);
 
+    struct stat first;
+    must(fstat(h->many[0], &first));
+    for (int i = 0; i < MANY; i++) {
+        bool is_one = !fstat(h->many[i], &status) && status.st_ino == first.st_ino && lseek(h->many[i], 0, SEEK_CUR) == i;
+        if (is_one) continue;
+        expect(false, "open file %d of many is another one, or elsewhere", i);
+        break;
+    }
+
     expect_text(h->taken, "old", "the one whose name was taken");
     snprintf(path, sizeof path, "%s/taken", folder);
     int newer = open(path, O_RDONLY | O_CLOEXEC);
@@ -113,6 +134,10 @@ static void check(struct held *h, const char *folder) {
            "owner %d:%d, mode %o", status.st_uid, status.st_gid, status.st_mode);
     expect(status.st_mtim.tv_sec == 1000000003 && status.st_mtim.tv_nsec == 4000, "written at %ld.%09ld",
            (long)status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
+    char value[16];
+    expect(!h->has_attributes || (fgetxattr(h->plain, "user.parts", value, sizeof value) == sizeof attribute &&
+                                  !memcmp(value, attribute, sizeof attribute)), "an attribute has gone");
+    expect(!h->has_attributes || fgetxattr(h->nameless, "user.empty", value, sizeof value) == 0, "an empty attribute has gone");
     expect_text(h->nameless, "never had one", "the one without a name");
     expect_text(h->orphan, "alone", "the one in a directory that is gone");
     expect_text(h->semaphore, "one name left", "the one with another name");

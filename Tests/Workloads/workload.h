@@ -150,9 +150,10 @@ static pthread_t start_thread(void *(*body)(void *), void *argument) {
 }
 
 /// Starts a process that calls `enter`, and from then on answers each question with `check`. Either may be null.
-static struct seat *hire(void (*enter)(void), void (*check)(void)) {
+/// What clone(2) has it share with this one, `sharing` says.
+static struct seat *hire_sharing(unsigned long sharing, void (*enter)(void), void (*check)(void)) {
     struct seat *seat = &crew->seats[atomic_fetch_add(&crew->count, 1)];
-    pid_t pid = must(fork());
+    pid_t pid = must(sharing ? (pid_t)syscall(SYS_clone, sharing | SIGCHLD, 0, 0, 0, 0) : fork());
     if (pid) {
         if (!within(10, atomic_load(&seat->present))) give_up("a child that gets ready", __LINE__);
         return seat;
@@ -171,6 +172,8 @@ static struct seat *hire(void (*enter)(void), void (*check)(void)) {
         atomic_store(&seat->answered, atomic_load(&crew->round));
     }
 }
+
+static struct seat *hire(void (*enter)(void), void (*check)(void)) { return hire_sharing(0, enter, check); }
 
 /// Asks every hired process, and takes over what it found wrong.
 static void ask_crew(void) {
@@ -221,5 +224,16 @@ static void verdict(void) {
     answer();
 }
 
+/// Ready, and an answer to each question, after `check`.
+static _Noreturn void serve_checks(void (*check)(void)) {
+    ready();
+    for (;;) {
+        await_question();
+        check();
+        verdict();
+    }
+}
+
 // Not every workload uses everything.
-static void *const unused_by_some[] __attribute__((used)) = {hire, note, pause_ms, ready, verdict, begin, expect, rehearse, start_thread};
+static void *const unused_by_some[] __attribute__((used)) = {hire, note, pause_ms, ready, verdict, begin, expect, rehearse, serve_checks,
+                                                             start_thread};

@@ -70,6 +70,13 @@ class Running:
     def ends_within(self, seconds):
         return bool(select.select([self.pidfd], [], [], max(seconds, 0))[0])
 
+    def restored_pages(self):
+        """The KiB of memory that the tasks of a restore get."""
+        if self.words[0] != "restore":
+            return 0
+        image = pathlib.Path(self.words[self.words.index("--image-path") + 1])
+        return sum(path.stat().st_size for path in image.glob("pages-*.img")) >> 10
+
     def outcome(self, patience=PATIENCE):
         """Waits for the end. A hang, a trap and too much memory are faults, whatever the command was to do."""
         hung = not self.ends_within(self.start + patience - time.monotonic())
@@ -93,8 +100,10 @@ class Running:
             raise Fault(f"trap: {outcome}")
         if "does not stop" in errors:
             raise Fault(f"no program here sleeps so deeply: {outcome}")
-        # A command's peak counts from that of its parent, which is this Python.
-        if outcome.peak > max(PEAK, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss):
+        # A command's peak counts from that of its parent, which is this Python, and a child touches some more before it is
+        # the command. It also counts the largest of its children that have ended: of a restore that fails, the tasks.
+        own = max(PEAK, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss + (4 << 10))
+        if outcome.peak > own + (self.restored_pages() if outcome.status else 0):
             raise Fault(f"{outcome.peak >> 10} MiB of memory: {outcome}")
         return outcome
 
@@ -134,7 +143,8 @@ class Field:
         sources = [source, WORKLOADS / "workload.h", WORKLOADS / "facts.h"]
         if not built.exists() or built.stat().st_mtime < max(path.stat().st_mtime for path in sources):
             built.parent.mkdir(exist_ok=True)
-            subprocess.run(["gcc", "-static", "-O1", "-pthread", "-I", WORKLOADS, "-o", built, source], check=True)
+            subprocess.run(["gcc", "-static", "-O1", "-pthread", "-I", WORKLOADS, "-o", built,
+                            *remark(source, "compiler").split(), source], check=True)
         return built
 
     def container(self, workload, *arguments):
@@ -158,7 +168,7 @@ class Field:
     def cgroups(self, token):
         found = []
         for folder, names, _ in os.walk(CGROUPS):
-            found += [f"{folder}/{name}" for name in names if token in name]
+            found += [f"{folder}/{name}" for name in names if token in f"{folder}/{name}"]
         return found
 
     def leaks(self, token):
@@ -236,12 +246,12 @@ class Container:
                             log=self.log)
         except Fault as fault:
             raise Fault(f"{self.workload}: {fault}") from None
+        self.note_pid()
         if not within(30, lambda: read(self.state_folder / "ready")):
-            raise Fault(f"{self.workload} does not get ready")
+            raise Fault(f"{self.workload} does not get ready: {self.states_now()}, {read(self.log)[-300:]}")
         said = read(self.state_folder / "ready")
         if said.startswith("cannot"):
             raise Fault(f"{self.workload}: {said}")
-        self.note_pid()
         self.rights = self.rights_now()[self.pid]
         return self
 
@@ -357,6 +367,12 @@ class Container:
 
     def is_complete(self, image):
         return (image / "inventory.img").exists()
+
+
+def remark(source, key):
+    """What follows in a workload's comment `// key: value`."""
+    lines = [line for line in source.read_text().splitlines() if line.startswith(f"// {key}: ")]
+    return lines[0].split(": ", 1)[1] if lines else ""
 
 
 def read(path):

@@ -118,7 +118,7 @@ class Stopwatch:
         refused = subprocess.run(
             [*self.runtime, "--root", self.laboratory.folder / "root", "checkpoint", "--image-path", image, self.id],
             stdin=subprocess.DEVNULL, capture_output=True, text=True)
-        if refused.returncode != 1 or "inotify" not in refused.stderr:
+        if refused.returncode != 1 or "io_uring" not in refused.stderr:
             sys.exit(f"the checkpoint was not refused: {refused.stderr}")
         return self.ask()[0] / 1e6
 

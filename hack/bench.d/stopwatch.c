@@ -1,10 +1,11 @@
 // stopwatch MIB [PROCESSES]
 //
 // Holds MIB of memory that cannot be compressed, and watches the clocks (watch.h). Of further PROCESSES, which wait, the last
-// holds an inotify descriptor.
+// holds an io_uring that no checkpoint takes.
 #include "watch.h"
-#include <sys/inotify.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 static uint64_t *words, whole;
 static size_t size;
@@ -30,7 +31,8 @@ int main(int argc, char **argv) {
     whole = digest();
     for (int i = argc > 2 ? atoi(argv[2]) : 0; i > 0; i--) {
         if (fork()) continue;
-        if (i == 1) inotify_init();
+        // struct io_uring_params, with IORING_SETUP_SINGLE_ISSUER
+        if (i == 1) syscall(SYS_io_uring_setup, 1, (char[120]){[9] = 0x10});
         for (;;) pause();
     }
     return watch(is_whole);

@@ -46,6 +46,7 @@
 #include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
+#include <sys/ipc.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -173,6 +174,13 @@ struct clinux_bpf_attach { uint32_t target_fd, attach_bpf_fd, attach_type, attac
 struct clinux_clone_args {
     uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup;
 };
+
+// clone(2) is variadic, and declared only under _GNU_SOURCE. The child has the caller's memory and a stack of its own; the
+// caller stands still until it has ended.
+int clone(int (*body)(void *), void *stack, int flags, void *argument, ...);
+static inline int clinux_clone_sharing_memory(int (*body)(void *), void *stack_end, void *argument) {
+    return clone(body, stack_end, 0x100 | 0x4000 | SIGCHLD, argument);  // CLONE_VM, CLONE_VFORK
+}
 
 // Declared by the C library only under _GNU_SOURCE.
 #define CLINUX_O_PATH 010000000

@@ -1,16 +1,11 @@
 /// What a checkpoint has met: how many objects of each kind are kept, and which kind refuses what. The log has it, whatever
 /// becomes of the checkpoint.
 struct Account: CustomStringConvertible {
-    private var kept: [(kind: String, count: Int)] = []
+    private var kept: [ObjectIdentifier: Int] = [:]
     private var refused: (kind: String, reason: String)?
 
     mutating func keep(_ kind: any Kind.Type, count: Int = 1) {
-        let name = "\(kind)"
-        if let index = kept.firstIndex(where: { $0.kind == name }) {
-            kept[index].count += count
-        } else {
-            kept.append((name, count))
-        }
+        if count > 0 { kept[ObjectIdentifier(kind), default: 0] += count }
     }
 
     /// Whose phase has failed first.
@@ -19,7 +14,8 @@ struct Account: CustomStringConvertible {
     }
 
     var description: String {
-        let all = kept.map { "\($0.count) \($0.kind)" }.joined(separator: ", ")
+        let all = kinds.compactMap { kind in kept[ObjectIdentifier(kind)].map { "\($0) \(kind)" } }.joined(
+            separator: ", ")
         let refusal = refused.map { "; refused by \($0.kind): \($0.reason)" } ?? ""
         return "kept: \(all.isEmpty ? "nothing yet" : all)\(refusal)"
     }

@@ -5,14 +5,19 @@ import Tracee
 final class CapturedProcess: CustomStringConvertible {
     /// As the engine sees it.
     let hostPid: pid_t
+    /// The thread by which /proc shows its memory and files: the first one, or where that has ended, the next.
+    let task: pid_t
     /// As the container sees it.
     let pid: pid_t
     let name: String
+    /// Of ``task``.
     let status: ProcessStatus
+    /// Of a first thread that has ended before the others.
+    let endedLeader: ProcessStatus?
     weak var parent: CapturedProcess?
     /// Whether `exec` put it in.
     var isGuest = false
-    /// The first is the process's own; empty for a zombie.
+    /// Those that live, in the order in which they were made; empty for a zombie.
     var threads: [TracedThread] = []
     /// Which of them has an id.
     lazy var threadNumbers = Dictionary(
@@ -26,8 +31,14 @@ final class CapturedProcess: CustomStringConvertible {
     init(hostPid: pid_t, parent: CapturedProcess?) throws {
         self.hostPid = hostPid
         self.parent = parent
-        status = try ProcessStatus(hostPid)
-        pid = status.innerPid
+        let first = try ProcessStatus(hostPid)
+        let others = first.isZombie ? try directoryEntries("/proc/\(hostPid)/task").compactMap { pid_t($0) } : []
+        // A first thread that has ended before the others looks like a process that has.
+        let living = others.lazy.compactMap { try? ProcessStatus($0) }.first { !$0.isZombie && !$0.isWorker }
+        endedLeader = living == nil ? nil : first
+        status = living ?? first
+        task = status.task
+        pid = first.innerPid
         name = commandName(hostPid)
     }
 
@@ -38,13 +49,24 @@ final class CapturedProcess: CustomStringConvertible {
         threads.lazy.compactMap { $0.stopSignal(pending: pending) }.first
     }
 
-    /// A first thread that has ended before the others looks like a process that has.
-    var hasLostLeader: Bool {
-        isZombie && ((try? directoryEntries("/proc/\(hostPid)/task").count) ?? 0) > 1
-    }
-
     var isZombie: Bool { status.isZombie }
+
+    /// One of its open files, as the engine's own.
+    func descriptor(_ number: CInt) throws -> OwnedDescriptor { try Pidfd(task: task, of: hostPid).descriptor(number) }
 
     /// As messages name it.
     var description: String { "task \(pid) (\(name))" }
+}
+
+extension ProcessStatus {
+    /// Whether it is a thread of the kernel's that works for io_uring (PF_IO_WORKER).
+    var isWorker: Bool { ((try? stat(9)) ?? 0) & 0x10 != 0 }
+}
+
+extension Pidfd {
+    /// Of a process, by one of its threads: once the first one has ended, only the others have its files. PIDFD_THREAD,
+    /// kernel 6.9.
+    init(task: pid_t, of process: pid_t) throws(SystemError) {
+        try self.init(pid: task, flags: task == process ? 0 : O_EXCL)
+    }
 }

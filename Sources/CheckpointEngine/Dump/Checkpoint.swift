@@ -8,6 +8,10 @@ package struct CheckpointRequest {
     package var container: String
     /// The container's first process, as the engine sees it.
     package var firstProcess: pid_t
+    /// The directories of the container's own cgroups, by controller; that of v2 under the empty name.
+    package var cgroups: [String: String] = [:]
+    /// Whether config.json mounts cgroups that a process can write to.
+    package var writesCgroups = false
     /// Every process in the container's cgroup.
     package var members: () throws -> [pid_t]
     /// Whether the cgroup is frozen, to stay so.
@@ -33,6 +37,10 @@ package struct CheckpointRequest {
     package var devices: [DeviceNode] = []
     /// Of those that config.json makes, the namespaces whose sysctls it lets a process change.
     package var parameterNamespaces: Namespaces = []
+    /// Whether config.json makes an IPC namespace, in which everything is the container's.
+    package var makesIPC = false
+    /// Whether it makes the network namespace, which is gone with the container then.
+    package var makesNetwork = true
     package var options: DumpOptions
     package var logger: Logger
 
@@ -126,6 +134,7 @@ private func capture(
             return capture
         }
     }
+    for kind in kinds { try dump.by(kind) { try kind.gather(dump) } }
     for capture in captures { try about("\(capture.process)") { try capture.ask() } }
     for kind in kinds { try dump.by(kind) { try kind.seal(dump) } }
 
@@ -133,6 +142,7 @@ private func capture(
     try dump.pages.write(into: directory.raw)
     statistics.memoryDump = microseconds() - copying
     if request.leaveRunning {
+        for kind in kinds { try dump.by(kind) { try kind.resume(dump) } }
         running.release()
         tasks = nil
         statistics.frozen = microseconds() - stopping
@@ -144,7 +154,9 @@ private func capture(
     statistics.memoryWrite = microseconds() - writing
     if let standing = tasks {
         tasks = nil
+        for kind in kinds { kind.end(dump) }
         standing.kill()
+        for kind in kinds { kind.bury(dump) }
         statistics.frozen = microseconds() - stopping
     }
     statistics.pagesScanned = dump.pages.pagesScanned

@@ -3,14 +3,15 @@ import LinuxSystem
 
 extension Dump {
     /// A kernel object that processes may share was met for the first time. Ids are given in order.
-    func isNew(_ kind: CInt, _ id: UInt32) -> Bool {
-        defer { seen[kind] = max(seen[kind] ?? 0, id) }
-        return id > (seen[kind] ?? 0)
+    func isNew(_ object: SharedObject, _ id: UInt32) -> Bool {
+        defer { seen[object] = max(seen[object] ?? 0, id) }
+        return id > (seen[object] ?? 0)
     }
 
     /// Adds the images of the container as a whole. The tree was collected while it stood still.
     func finish(running first: CapturedProcess, container: String) throws {
         try endStreams()
+        try FileNote.write(self)
         try images.add(.pstree, entries: tree)
         for (file, sum) in zip(pages.files, pages.sums) {
             images.note(ImageKind.pages.fileName(file.id), size: file.size, sum: sum)

@@ -13,6 +13,8 @@ final class ContainerTasks {
     private var leftOut: [CapturedProcess] = []
     private var guests: [pid_t] = []
     private var seized: Set<pid_t> = []
+    /// Threads of the kernel's.
+    private var workers: Set<pid_t> = []
     private let news = StopNews()
 
     init(of request: CheckpointRequest) throws {
@@ -80,7 +82,7 @@ final class ContainerTasks {
             let threads: [pid_t]
             do {
                 process = try CapturedProcess(hostPid: pid, parent: parent)
-                threads = process.isZombie ? [] : try directoryEntries("/proc/\(pid)/task").compactMap { pid_t($0) }
+                threads = process.isZombie ? [] : try Self.threads(of: process)
             } catch let error as SystemError {
                 // It ended between two looks; its parent has already been told.
                 if parent != nil, error.errno == .noSuchFileOrDirectory || error.errno == .noSuchProcess { continue }
@@ -88,16 +90,42 @@ final class ContainerTasks {
             }
             process.isGuest = pid == root && parent != nil
             // One that has ended is its parent's affair, outside.
-            if process.isGuest, process.isZombie, !process.hasLostLeader { continue }
+            if process.isGuest, process.isZombie { continue }
             processes.append(process)
-            guard !process.hasLostLeader else {
-                throw CheckpointError(
-                    "\(process): its first thread has ended while others of it live; this cannot be checkpointed yet")
+            for task in threads where !seized.contains(task) && !workers.contains(task) {
+                if threads.count > 1, isWorker(task, of: process) {
+                    workers.insert(task)
+                } else {
+                    try seize(task, of: process, isThawed: isThawed)
+                }
             }
-            for task in threads where !seized.contains(task) { try seize(task, of: process, isThawed: isThawed) }
             next += threads.flatMap { children(of: $0) }.reversed().map { ($0, process) }
         }
         return processes
+    }
+
+    /// In the order in which they were made. After a restore, numbers are given out anew from below.
+    private static func threads(of process: CapturedProcess) throws -> [pid_t] {
+        try directoryEntries("/proc/\(process.hostPid)/task").compactMap { pid_t($0) }.filter {
+            process.endedLeader == nil || $0 != process.hostPid
+        }
+    }
+
+    /// Whether it is the kernel's own thread that works for io_uring (PF_IO_WORKER). It executes nothing of the program's, and
+    /// an interrupt would end with EINTR what it waits for.
+    private func isWorker(_ task: pid_t, of process: CapturedProcess) -> Bool {
+        let place = "/proc/\(process.hostPid)/task/\(task)"
+        guard (try? commandName(at: place))?.hasPrefix("iou-") == true else { return false }
+        return (try? ProcessStatus(task, path: place))?.isWorker ?? false
+    }
+
+    /// Whether it is one of those, whatever its name by now, or has ended.
+    private func isPassing(_ task: pid_t, of process: CapturedProcess) throws -> Bool {
+        do {
+            return try ProcessStatus(task, path: "/proc/\(process.hostPid)/task/\(task)").isWorker
+        } catch let error as SystemError where [.noSuchFileOrDirectory, .noSuchProcess].contains(error.errno) {
+            return true
+        }
     }
 
     private func seize(_ task: pid_t, of process: CapturedProcess, isThawed: Bool) throws {
@@ -130,6 +158,11 @@ final class ContainerTasks {
         do {
             stops[task] = try Ptrace(task).waitUntilInterrupted(until: Deadline(milliseconds: 5))
             if stops[task] != nil { return }
+            // Of the end of a first thread the kernel tells nothing while others of its process live.
+            if (try? ProcessStatus(task))?.isZombie == true {
+                _ = try Ptrace(task).news()
+                throw TraceeError.gone(task)
+            }
             let children = try letVforkEnd(of: task)
             let end = Deadline.patience
             while stops[task] == nil, !end.hasPassed {
@@ -183,8 +216,9 @@ final class ContainerTasks {
     }
 
     private func takeOver(_ process: CapturedProcess) throws {
-        // In the order in which they were made, the first one first. After a restore, numbers are given out anew from below.
-        for task in try directoryEntries("/proc/\(process.hostPid)/task").compactMap({ pid_t($0) }) {
+        for task in try Self.threads(of: process) where !workers.contains(task) {
+            // The kernel makes workers at any time, and they end by themselves.
+            if stops[task] == nil, try isPassing(task, of: process) { continue }
             let status = try ProcessStatus(thread: task, of: process.hostPid)
             guard !status.isZombie, let stop = stops[task] else {
                 throw CheckpointError(

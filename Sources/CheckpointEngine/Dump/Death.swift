@@ -10,7 +10,7 @@ enum Death {
             return CheckpointError("container \(request.container) \(cause) while it was being checkpointed")
         }
         for process in processes where !process.isZombie {
-            guard let cause = cause(process.hostPid) else { continue }
+            guard let cause = cause(process.task) else { continue }
             return CheckpointError("\(process) \(cause) while its container was being checkpointed")
         }
         return nil

@@ -23,6 +23,7 @@ final class Dump {
 
     /// Where the images go.
     let directory: CInt
+    let request: CheckpointRequest
     /// The names that config.json gives to a UTS namespace of the container's own.
     let configuredNames: HostNames?
     private let states: KindStates
@@ -35,9 +36,14 @@ final class Dump {
     var tree: [PstreeEntry] = []
     var rootIDs: TaskKobjIdsEntry?
     /// The highest id given for each kind of kernel object.
-    var seen: [CInt: UInt32] = [:]
+    var seen: [SharedObject: UInt32] = [:]
+    /// Of each memory that processes have.
+    var mappings: [UInt32: [VmaEntry]] = [:]
+    var pagemaps: [UInt32: (pagemap: Pagemap, guards: [Range<UInt64>])] = [:]
+    /// Ids of such that single threads have.
+    var ofThreads: [SharedObject: Set<UInt32>] = [:]
     private var listener: AgentListener?
-    private var objectIDs: [CInt: (known: KernelOrder<(task: pid_t, id: UInt32)>, count: UInt32)] = [:]
+    private var objectIDs: [SharedObject: (known: KernelOrder<(task: pid_t, id: UInt32)>, count: UInt32)] = [:]
     /// The groups of the processes by their ids outside.
     private(set) lazy var innerGroups = Dictionary(
         processes.compactMap { process in
@@ -54,6 +60,7 @@ final class Dump {
         directory: CInt
     ) throws {
         self.directory = directory
+        self.request = request
         self.states = states
         configuredNames = request.hostNames
         images = ImageSet(early: directory)
@@ -112,15 +119,15 @@ final class Dump {
         return made
     }
 
-    /// A number for a kernel object that tasks may share (KCMP_VM, KCMP_FILES, …): equal if and only if it is the same.
-    func objectID(_ kind: CInt, of task: pid_t) throws -> UInt32 {
-        var (known, count) = objectIDs.removeValue(forKey: kind) ?? (KernelOrder(), 0)
-        let object = try known.value({ try compareObjects(kind, of: task, with: $0.task) }) {
+    /// A number for a kernel object that tasks may share: equal if and only if it is the same.
+    func objectID(_ object: SharedObject, of task: pid_t) throws -> UInt32 {
+        var (known, count) = objectIDs.removeValue(forKey: object) ?? (KernelOrder(), 0)
+        let found = try known.value({ try compareObjects(object.rawValue, of: task, with: $0.task) }) {
             count += 1
             return (task, count)
         }
-        objectIDs[kind] = (known, count)
-        return object.id
+        objectIDs[object] = (known, count)
+        return found.id
     }
 
     /// A number for a namespace, by its file in /proc/PID/ns.

@@ -46,9 +46,7 @@ package enum Guest {
     ///
     /// - Returns: whether it belongs to the container by now; if not, it needs another look.
     static func isIn(_ guest: pid_t, _ policy: Policy, _ patience: Patience) throws -> Bool {
-        guard let process = try? CapturedProcess(hostPid: guest, parent: nil),
-            !process.isZombie || process.hasLostLeader
-        else { return false }
+        guard let process = try? CapturedProcess(hostPid: guest, parent: nil), !process.isZombie else { return false }
         if policy != .refuse, !process.status.isFork { return true }
         guard patience.wait() else {
             throw CheckpointError(
@@ -65,14 +63,14 @@ package enum Guest {
         var found: Set<String> = []
         for guest in processes where guest.isGuest {
             for number in CInt(0)...2 {
-                let place = "/proc/\(guest.hostPid)/fd/\(number)"
+                let place = "/proc/\(guest.task)/fd/\(number)"
                 guard let link = try? linkTarget(place), let status = try? status(at: AT_FDCWD, place) else { continue }
                 let isOutside =
                     try status.isPseudoterminal
                     ? dump.consoleDevice()?.st_rdev != status.st_rdev
                     : status.isFIFO
                         ? !holdsBothEnds(of: link, processes)
-                        : !dump.mountIDs.contains(DescriptorInfo(process: guest.hostPid, number: number).mount)
+                        : !dump.mountIDs.contains(DescriptorInfo(process: guest.task, number: number).mount)
                 if isOutside, !dump.externalDescriptors.contains(link) { found.insert(link) }
             }
         }
@@ -82,11 +80,11 @@ package enum Guest {
     private static func holdsBothEnds(of pipe: String, _ processes: [CapturedProcess]) throws -> Bool {
         var ends: Set<UInt32> = []
         for process in processes where !process.isZombie {
-            for name in try directoryEntries("/proc/\(process.hostPid)/fd") {
-                guard let number = CInt(name), (try? linkTarget("/proc/\(process.hostPid)/fd/\(number)")) == pipe else {
+            for name in try directoryEntries("/proc/\(process.task)/fd") {
+                guard let number = CInt(name), (try? linkTarget("/proc/\(process.task)/fd/\(number)")) == pipe else {
                     continue
                 }
-                let access = try DescriptorInfo(process: process.hostPid, number: number).flags & UInt32(O_ACCMODE)
+                let access = try DescriptorInfo(process: process.task, number: number).flags & UInt32(O_ACCMODE)
                 if access == UInt32(O_RDWR) { return true }
                 ends.insert(access)
             }

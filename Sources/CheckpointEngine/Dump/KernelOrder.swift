@@ -6,13 +6,14 @@ struct KernelOrder<Value> {
     private var pieces: [[Value]] = [[]]
     private static var limit: Int { 256 }
 
+    var values: [Value] { pieces.flatMap { $0 } }
+
     /// The value of the object that is the same, or the one that `make` makes for a new object.
     ///
     /// - Parameter compare: how the new object compares with a value's.
     mutating func value(_ compare: (Value) throws -> KernelComparison, orMake make: () throws -> Value) throws -> Value
     {
-        let piece = try Self.position(in: pieces.dropFirst(), compare) { $0[0] }.index - 1
-        let place = try Self.position(in: pieces[piece][...], compare) { $0 }
+        let (piece, place) = try position(compare)
         if let known = place.same { return known }
         let made = try make()
         pieces[piece].insert(made, at: place.index)
@@ -22,6 +23,18 @@ struct KernelOrder<Value> {
             pieces[piece].removeLast(pieces[piece].count - half)
         }
         return made
+    }
+
+    /// The value of the object that is the same, `nil` if it is not there.
+    func value(_ compare: (Value) throws -> KernelComparison) throws -> Value? {
+        try position(compare).place.same
+    }
+
+    private func position(
+        _ compare: (Value) throws -> KernelComparison
+    ) throws -> (piece: Int, place: (index: Int, same: Value?)) {
+        let piece = try Self.position(in: pieces.dropFirst(), compare) { $0[0] }.index - 1
+        return (piece, try Self.position(in: pieces[piece][...], compare) { $0 })
     }
 
     /// Where the first element is that the object lies before, and the value of the element that is the same.
@@ -43,14 +56,26 @@ struct KernelOrder<Value> {
 }
 
 /// How an object compares with another one.
-enum KernelComparison { case same, before, after }
+enum KernelComparison {
+    case same, before, after
 
-/// kcmp(2) of two tasks' objects of one kind; the numbers are those of KCMP_FILE's descriptors.
+    /// Of the other one with this.
+    var reversed: KernelComparison {
+        switch self {
+        case .same: .same
+        case .before: .after
+        case .after: .before
+        }
+    }
+}
+
+/// kcmp(2) of two tasks' objects of one kind; the numbers are those of KCMP_FILE's descriptors. The second is an address with
+/// KCMP_EPOLL_TFD.
 func compareObjects(
-    _ kind: CInt, of task: pid_t, _ number: CInt = 0, with other: pid_t, _ otherNumber: CInt = 0
+    _ kind: CInt, of task: pid_t, _ number: CInt = 0, with other: pid_t, _ otherNumber: Int = 0
 ) throws -> KernelComparison {
     switch try systemCall(
-        "kcmp", Int(SYS_kcmp), Int(task), Int(other), Int(kind), Int(number), Int(otherNumber))
+        "kcmp", Int(SYS_kcmp), Int(task), Int(other), Int(kind), Int(number), otherNumber)
     {
     case 0: .same
     case 1: .before

@@ -1,9 +1,12 @@
 import CheckpointImages
 import LinuxSystem
 
-/// An open file of the container's, in the engine's hands: the very same one, by pidfd_getfd(2).
+/// An open file of the container's, in the engine's hands: the very same one, by pidfd_getfd(2), or by a look at what is
+/// under way to a process (``UnixSocketQueue``).
 struct OpenFile: ~Copyable {
     let process: CapturedProcess
+    /// Whose table has it by this number: the process's, or the engine's while it is under way.
+    let task: pid_t
     let number: CInt
     let descriptor: OwnedDescriptor
     /// What /proc/PID/fd/N points at: a path, or `pipe:[123]`, `anon_inode:[eventfd]` and the like.
@@ -12,16 +15,36 @@ struct OpenFile: ~Copyable {
     let status: stat
 
     init(_ process: CapturedProcess, _ number: CInt, pidfd: borrowing Pidfd) throws {
-        let link = try linkTarget("/proc/\(process.hostPid)/fd/\(number)")
-        let info = try DescriptorInfo(process: process.hostPid, number: number)
-        let taken = try pidfd.descriptor(number)
+        try self.init(process, in: process.task, number, try pidfd.descriptor(number))
+    }
+
+    /// One that waits in a socket of the process; `descriptor` is the engine's.
+    init(underWay descriptor: borrowing OwnedDescriptor, to process: CapturedProcess) throws {
+        try self.init(process, in: getpid(), descriptor.raw, try descriptor.duplicate())
+    }
+
+    private init(
+        _ process: CapturedProcess, in task: pid_t, _ number: CInt, _ taken: consuming OwnedDescriptor
+    ) throws {
+        let link = try linkTarget("/proc/\(task)/fd/\(number)")
+        let info = try DescriptorInfo(process: task, number: number)
         let status = try LinuxSystem.status(of: taken.raw)
         self.process = process
+        self.task = task
         self.number = number
         self.link = link
         self.info = info
         self.status = status
         descriptor = taken
+    }
+
+    /// Whether no process may have it open.
+    var isUnderWay: Bool { task == getpid() }
+    /// What leads to it, in /proc.
+    var place: String { "/proc/\(task)/fd/\(number)" }
+    /// As messages name it.
+    var holder: String {
+        isUnderWay ? "\(process): under way to it in a unix socket" : "\(process): descriptor \(number)"
     }
 }
 
@@ -50,7 +73,7 @@ final class OpenFiles {
 
     /// An open file by one of its descriptors.
     struct Known {
-        let process: pid_t
+        let task: pid_t
         let number: CInt
         let id: UInt32
         let type: FdTypes
@@ -72,10 +95,13 @@ final class OpenFiles {
         let place = Place(path: path, device: status.st_dev, inode: status.st_ino, flags: flags)
         if let known = places[place] { return known }
         let id = newID()
+        let memory = try MemFD.entry(
+            path: path, link: link, status: status, flags: UInt32(flags), position: 0, id: id, in: dump)
         try add(
-            RegularFile.entry(
-                path: path, link: link, status: status, flags: UInt32(flags), position: 0, mount: -1, id: id,
-                isMapped: isMapped, in: dump))
+            memory
+                ?? RegularFile.entry(
+                    path: path, link: link, status: status, flags: UInt32(flags), position: 0, mount: -1, id: id,
+                    isMapped: isMapped, in: dump))
         places[place] = id
         return id
     }
@@ -86,23 +112,37 @@ final class OpenFiles {
             device: file.status.st_dev, inode: file.status.st_ino, flags: file.info.flags,
             position: file.info.position)
         var alike = known.removeValue(forKey: identity) ?? KernelOrder()
-        let (process, number) = (file.process.hostPid, file.number)
-        let found = try alike.value({ try compareObjects(0, of: process, number, with: $0.process, $0.number) }) {
+        let (task, number) = (file.task, file.number)
+        let found = try alike.value({ try compareObjects(0, of: task, number, with: $0.task, Int($0.number)) }) {
             try capture(file, into: dump)
         }
         known[identity] = alike
         return found
     }
 
+    /// All of them, to find one of which nothing is told but how it compares with others.
+    func ordered() throws -> KernelOrder<Known> {
+        var all = KernelOrder<Known>()
+        for file in known.values.flatMap(\.values) {
+            _ = try all.value({ try compareObjects(0, of: file.task, file.number, with: $0.task, Int($0.number)) }) {
+                file
+            }
+        }
+        return all
+    }
+
     private func capture(_ file: borrowing OpenFile, into dump: Dump) throws -> Known {
         let id = newID()
-        for kind in fileKinds {
+        let isPlace = file.info.flags & UInt32(CLINUX_O_PATH) != 0
+        for kind in isPlace ? placeKinds : fileKinds {
             guard var entry = try dump.by(kind, { try kind.capture(file, id: id, into: dump) }) else { continue }
             dump.account.keep(kind)
             for attribute in fileAttributes { try attribute.capture(file, into: &entry, of: dump) }
             try image.append(entry)
-            return Known(process: file.process.hostPid, number: file.number, id: id, type: entry.type)
+            return Known(task: file.task, number: file.number, id: entry.id, type: entry.type)
         }
-        throw CheckpointError("\(file.link): this kind of file cannot be checkpointed yet")
+        let what =
+            file.status.isSocket ? try SocketOptions.description(of: file.descriptor.raw) : "this kind of file"
+        throw CheckpointError("\(file.link): \(what) cannot be checkpointed yet")
     }
 }

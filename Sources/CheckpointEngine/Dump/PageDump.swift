@@ -4,22 +4,16 @@ import Tracee
 
 /// Which pages go into which `pages-N.img`.
 struct PageDump {
-    /// Memory that processes share (MAP_SHARED | MAP_ANONYMOUS), by its inode.
-    struct SharedMemory {
-        let holder: CapturedProcess
-        let mapping: MemoryMapLine
-        var size: UInt64 = 0
-
-        init(holder: CapturedProcess, mapping: MemoryMapLine) {
-            self.holder = holder
-            self.mapping = mapping
-        }
-
-        mutating func extend(to line: MemoryMapLine) { size = max(size, line.offset + line.end - line.start) }
+    /// An entry of `files.img` that is mapped.
+    struct MappedFile {
+        let id: UInt32
+        /// How it was opened.
+        let access: UInt32
+        /// Whether it is a ``MemFD``.
+        let isMemory: Bool
     }
 
-    var sharedMemory: [UInt64: SharedMemory] = [:]
-    var mappedFiles: [String: UInt32] = [:]
+    var mappedFiles: [String: MappedFile] = [:]
     private(set) var files: [(id: UInt32, size: UInt64)] = []
     /// One for each file, once they are written.
     private(set) var sums: [PageSum] = []
@@ -35,7 +29,7 @@ struct PageDump {
     mutating func add(
         _ process: CapturedProcess, _ mappings: [VmaEntry]
     ) throws -> (pagemap: Pagemap, guards: [Range<UInt64>]) {
-        let file = try openAt(AT_FDCWD, "/proc/\(process.hostPid)/pagemap", O_RDONLY)
+        let file = try openAt(AT_FDCWD, "/proc/\(process.task)/pagemap", O_RDONLY)
         var pages = OwnPages()
         for mapping in mappings where mapping.kind.isDisjoint(with: [.vdso, .vvar, .vsyscall]) {
             let range = mapping.start..<mapping.end
@@ -57,22 +51,15 @@ struct PageDump {
         return (addStream(pages.stored) { try TaskPages(task) }, pages.guards)
     }
 
-    /// The data of shared memory, holes left out. lseek(2) SEEK_DATA.
-    mutating func add(_ shared: SharedMemory) throws -> (pagemap: Pagemap, size: UInt64) {
-        let link = "/proc/\(shared.holder.hostPid)/map_files/\(shared.mapping.link)"
-        let file = try openAt(AT_FDCWD, link, O_RDONLY)
-        let size = UInt64(try status(of: file.raw).st_size)
-        var ranges: [Range<UInt64>] = []
-        var position: off_t = 0
-        while true {
-            let start = lseek(file.raw, position, CInt(CLINUX_SEEK_DATA))
-            guard start >= 0 else { break }
-            let end = try system("seek to the hole in shared memory") { lseek(file.raw, start, CInt(CLINUX_SEEK_HOLE)) }
-            ranges.append(UInt64(start)..<(UInt64(end) + 4095) & ~4095)
-            position = end
+    /// The data of shared memory, holes left out.
+    ///
+    /// - Parameter file: the memory, opened for this alone.
+    mutating func add(_ file: borrowing OwnedDescriptor) throws -> Pagemap {
+        let ranges = try dataRanges(of: file.raw, size: try status(of: file.raw).st_size).map {
+            UInt64($0.lowerBound)..<(UInt64($0.upperBound) + 4095) & ~4095
         }
         let pages = try SharedMemoryPages(file)
-        return (addStream(ranges) { pages }, size)
+        return addStream(ranges) { pages }
     }
 
     private mutating func addStream(
@@ -92,7 +79,7 @@ struct PageDump {
             zip(files, streams).map { file, stream in
                 let name = ImageKind.pages.fileName(file.id)
                 let sink = try PageFile(name, size: file.size, direct: isLarge, in: directory)
-                return PageStream(ranges: stream.ranges, source: stream.source, sink: sink)
+                return PageStream(runs: [PageRun](stream.ranges), source: stream.source, sink: sink)
             })
     }
 }

@@ -10,6 +10,10 @@ struct ProcessCapture {
     let dump: Dump
     private var mappings: [VmaEntry] = []
     private var ids = TaskKobjIdsEntry()
+    /// What another process has, too, that was looked at before.
+    private var shared: Set<SharedObject> = []
+    /// Threads with a working directory of their own.
+    private var apart: [Int] = []
 
     init(process: CapturedProcess, dump: Dump) {
         self.process = process
@@ -24,34 +28,41 @@ struct ProcessCapture {
                 $0.ppid = UInt32(process.parent?.pid ?? 0)
                 $0.pgid = UInt32(process.status.innerGroup)
                 $0.sid = UInt32(process.status.innerSession)
-                $0.threads = process.isZombie ? [UInt32(process.pid)] : process.innerThreads.map { UInt32($0) }
+                $0.threads = (process.innerThreads.first == process.pid ? [] : [UInt32(process.pid)])
+                $0.threads += process.innerThreads.map { UInt32($0) }
             })
         guard !process.isZombie else { return try captureZombie() }
-        try refuseOtherRoot()
-        mappings = try dump.by(MemoryMapping.self) { try MemoryMapping.capture(process, flags: flags, into: dump) }
-        dump.account.keep(MemoryMapping.self, count: mappings.count)
         ids = try captureIDs()
+        if !shared.contains(.memory) {
+            let own = try dump.by(MemoryMapping.self) { try MemoryMapping.capture(process, flags: flags, into: dump) }
+            dump.account.keep(MemoryMapping.self, count: own.count)
+            dump.mappings[ids.vmID] = own
+        }
+        mappings = dump.mappings[ids.vmID] ?? []
         if process === dump.first { dump.rootIDs = ids }
-        try captureDescriptors(table: ids.filesID)
+        if !shared.contains(.descriptors) { try captureDescriptors(table: ids.filesID) }
         try captureDirectories()
     }
 
     func ask() throws {
         guard !process.isZombie else { return }
-        let (pagemap, guards) = try dump.pages.add(process, mappings)
+        let (pagemap, guards) = try dump.pagemaps[ids.vmID] ?? dump.pages.add(process, mappings)
+        dump.pagemaps[ids.vmID] = (pagemap, guards)
         try dump.images.add(.pagemap, process.pid, pagemap)
 
         guard let kernelCode = mappings.first(where: { $0.kind.contains(.vdso) }) else {
             throw CheckpointError("has no vdso mapped, in which the engine begins")
         }
         let cave = try CodeCave.find(in: process, kernelCode.start..<kernelCode.end)
-        let session = try AgentSession(threads: process.threads, cave: cave, listener: try dump.agentListener())
+        let session = try AgentSession(
+            threads: process.threads, of: process.hostPid, cave: cave, listener: try dump.agentListener())
         process.session = session
         try ask(session, mappings + guards.map(VmaEntry.init(guardPages:)))
     }
 
     private func ask(_ session: AgentSession, _ mappings: [VmaEntry]) throws {
         var images = ProcessImages(process, ids)
+        images.mm.vmas = mappings
         var program = Program(session.area.main)
         let answers = processKinds.map { (kind: $0, take: $0.ask(process, in: &program, of: dump)) }
         let threadAnswers = processKinds.map { (kind: $0, take: $0.askThread(in: &program)) }
@@ -76,7 +87,6 @@ struct ProcessCapture {
 
         for kind in processKinds { try dump.by(kind) { try kind.capture(process, into: &images, of: dump) } }
         images.mm.exeFileID = try executable()
-        images.mm.vmas = mappings
         try images.add(to: dump)
     }
 
@@ -104,28 +114,34 @@ struct ProcessCapture {
             ])
     }
 
-    /// Which kernel objects are whose. Only threads share theirs; processes that do are refused.
-    private func captureIDs() throws -> TaskKobjIdsEntry {
-        let pid = process.hostPid
-        let kinds: [(kind: CInt, name: String)] = [
-            (1, "memory"), (2, "table of descriptors"), (3, "working directory"), (4, "signal actions"),
-        ]
+    /// Which kernel objects are whose.
+    private mutating func captureIDs() throws -> TaskKobjIdsEntry {
+        let pid = process.task
         var ids: [UInt32] = []
-        for (kind, name) in kinds {
-            let id = try dump.objectID(kind, of: pid)
-            guard dump.isNew(kind, id) else {
-                throw CheckpointError("shares its \(name) with another process; this cannot be checkpointed yet")
+        for object in SharedObject.allCases {
+            let id = try dump.objectID(object, of: pid)
+            if !dump.isNew(object, id) {
+                guard dump.ofThreads[object]?.contains(id) != true else {
+                    throw CheckpointError(
+                        "shares its \(object.name) with a single thread of another process; "
+                            + "this cannot be checkpointed yet")
+                }
+                shared.insert(object)
             }
             ids.append(id)
         }
         for (index, thread) in process.threads.enumerated().dropFirst() {
-            for (kind, name) in kinds {
-                let same = try systemCall("kcmp", Int(SYS_kcmp), Int(pid), Int(thread.tid), Int(kind), 0, 0)
-                guard same == 0 else {
-                    throw CheckpointError(
-                        "thread \(process.innerThreads[index]) has a \(name) of its own; this cannot be checkpointed yet"
-                    )
+            for object in SharedObject.allCases {
+                guard try compareObjects(object.rawValue, of: pid, with: thread.tid) != .same else { continue }
+                let id = try dump.objectID(object, of: thread.tid)
+                if object == .directory, dump.isNew(object, id) {
+                    dump.ofThreads[object, default: []].insert(id)
+                    apart.append(index)
+                    continue
                 }
+                throw CheckpointError(
+                    "thread \(process.innerThreads[index]) has a \(object.name) that not all threads of the process share; "
+                        + "this cannot be checkpointed yet")
             }
         }
         let first = dump.first.hostPid
@@ -133,10 +149,7 @@ struct ProcessCapture {
         {
             throw CheckpointError("is in another \(file) namespace than its container; this cannot be checkpointed yet")
         }
-        guard try readText("/proc/\(pid)/cgroup") == readText("/proc/\(first)/cgroup") else {
-            throw CheckpointError("is in a cgroup of its own below its container's; this cannot be checkpointed yet")
-        }
-        // KCMP_VM, KCMP_FILES, KCMP_FS, KCMP_SIGHAND
+        try InnerCgroup.verify(process, of: dump)
         return try TaskKobjIdsEntry.with {
             $0.vmID = ids[0]
             $0.filesID = ids[1]
@@ -154,8 +167,8 @@ struct ProcessCapture {
     }
 
     private func captureDescriptors(table: UInt32) throws {
-        let pidfd = try Pidfd(pid: process.hostPid)
-        let numbers = try directoryEntries("/proc/\(process.hostPid)/fd").compactMap { CInt($0) }.sorted()
+        let pidfd = try Pidfd(task: process.task, of: process.hostPid)
+        let numbers = try directoryEntries("/proc/\(process.task)/fd").compactMap { CInt($0) }.sorted()
         var entries: [FdinfoEntry] = []
         for number in numbers {
             let entry = try about("descriptor \(number)") {
@@ -176,15 +189,24 @@ struct ProcessCapture {
         try dump.images.add(.fdinfo, table, entries: entries)
     }
 
-    private func refuseOtherRoot() throws {
-        let root = try linkTarget("/proc/\(process.hostPid)/root")
-        // Seen from outside, the root of a mount namespace of its own is `/`.
-        let rootStatus = try status(at: AT_FDCWD, "/proc/\(process.hostPid)/root")
-        let containerRoot = try status(of: dump.root.raw)
-        guard rootStatus.st_ino == containerRoot.st_ino, rootStatus.st_dev == containerRoot.st_dev else {
-            throw CheckpointError(
-                "has another root directory than its container (chroot to \(root)); this cannot be checkpointed yet")
+    /// Where the process has gone by chroot(2), from the container's root on.
+    private func rootDirectory() throws -> String {
+        let link = "/proc/\(process.task)/root"
+        let own = try status(at: AT_FDCWD, link)
+        func isRoot(_ directory: borrowing OwnedDescriptor) throws -> Bool {
+            let found = try status(of: directory.raw)
+            return own.st_ino == found.st_ino && own.st_dev == found.st_dev
         }
+        if try isRoot(dump.root) { return "/" }
+        let path = try linkTarget(link)
+        guard let place = try? openAt(dump.root.raw, path, CLINUX_O_PATH | O_DIRECTORY, resolve: .inRoot),
+            try isRoot(place)
+        else {
+            throw CheckpointError(
+                "its root directory (chroot to \(path)) has no such name in the container; this cannot be checkpointed yet"
+            )
+        }
+        return path
     }
 
     private func captureDirectories() throws {
@@ -197,18 +219,23 @@ struct ProcessCapture {
                     $0.umask = process.status.umask
                 }
             ])
+        for index in apart {
+            try about("thread \(process.innerThreads[index])") {
+                try ThreadDirectory.capture(index, of: process, into: dump)
+            }
+        }
     }
 
     private func directory(_ name: String) throws -> UInt32 {
-        let link = "/proc/\(process.hostPid)/\(name)"
-        let path = name == "root" ? "/" : try linkTarget(link)
+        let link = "/proc/\(process.task)/\(name)"
         return try about(name == "cwd" ? "working directory" : "root directory") {
-            try dump.files.id(of: path, link: link, flags: O_DIRECTORY, in: dump)
+            let path = name == "root" ? try rootDirectory() : try linkTarget(link)
+            return try dump.files.id(of: path, link: link, flags: O_DIRECTORY, in: dump)
         }
     }
 
     private func executable() throws -> UInt32 {
-        let link = "/proc/\(process.hostPid)/exe"
+        let link = "/proc/\(process.task)/exe"
         return try about("executable") {
             try dump.files.id(of: try linkTarget(link), link: link, flags: O_RDONLY, isMapped: true, in: dump)
         }

@@ -5,7 +5,7 @@ import Tracee
 /// A thread of a process that is being captured.
 struct CapturedThread {
     let process: CapturedProcess
-    /// The first thread of the process is 0.
+    /// The first one of those that live is 0.
     let index: Int
     let traced: TracedThread
     let status: ProcessStatus
@@ -42,13 +42,16 @@ struct ProcessImages {
 
     func add(to dump: Dump) throws {
         try dump.images.add(.mm, process.pid, entries: [mm])
-        for (index, core) in cores.enumerated() {
+        var task = task
+        let ended = try EndedLeader.capture(process, into: &task, of: dump)
+        let threads = (ended.map { [(process.pid, $0)] } ?? []) + zip(process.innerThreads, cores)
+        for (index, (id, core)) in threads.enumerated() {
             var core = core
             if index == 0 {
                 core.tc = task
                 core.ids = ids
             }
-            try dump.images.add(.core, process.innerThreads[index], entries: [core])
+            try dump.images.add(.core, id, entries: [core])
         }
         try dump.images.add(.ids, process.pid, entries: [ids])
     }

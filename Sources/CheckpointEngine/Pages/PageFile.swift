@@ -41,3 +41,13 @@ final class PageFile: PageSource, PageSink {
         try buffer.write(piece.length, to: file.raw, at: piece.offset, "write \(name)")
     }
 }
+
+extension ImageDirectory {
+    /// Fails if the pages that were read are not those that were written.
+    func check(_ sum: PageSum, of pagemap: Pagemap) throws {
+        let name = ImageKind.pages.fileName(pagemap.pagesID)
+        if let expected = pageSum(name), sum.value != expected {
+            throw CheckpointError("\(name): is damaged: its checksum is not that in checksums.stasis")
+        }
+    }
+}

@@ -12,15 +12,35 @@ protocol PageSink: Sendable {
     func write(_ piece: PagePiece, from buffer: borrowing PageBuffer) throws
 }
 
-/// Pages in a row, in the order in which a file of pages has them.
+/// Pages that lie in a row in a file of pages and in memory.
+struct PageRun: Sendable {
+    /// Where it begins in the file.
+    var offset: UInt64
+    /// Where in memory it belongs.
+    var range: Range<UInt64>
+}
+
+/// Pages in the order in which a file of pages has them.
 struct PageStream: Sendable {
-    /// Where in memory they belong.
-    let ranges: [Range<UInt64>]
+    let runs: [PageRun]
     /// Opens where they come from. Each worker has one open at a time: there may be more streams than descriptors.
     let source: @Sendable () throws -> any PageSource
     let sink: any PageSink
 
-    var length: UInt64 { ranges.reduce(0) { $0 + UInt64($1.count) } }
+    var length: UInt64 { runs.reduce(0) { $0 + UInt64($1.range.count) } }
+}
+
+extension [PageRun] {
+    /// A whole file.
+    ///
+    /// - Parameter ranges: where in memory its pages belong, in the order in which they lie in it.
+    init(_ ranges: [Range<UInt64>]) {
+        var offset: UInt64 = 0
+        self = ranges.map { range in
+            defer { offset += UInt64(range.count) }
+            return PageRun(offset: offset, range: range)
+        }
+    }
 }
 
 /// A part of a stream that is copied at once.
@@ -28,7 +48,7 @@ struct PagePiece: Equatable, Sendable {
     /// A huge page; and what file systems and devices take in one request.
     static let limit: UInt64 = 2 << 20
 
-    /// Where it begins in the stream.
+    /// Where it begins in the file.
     var offset: UInt64
     /// Where in memory it belongs.
     var ranges: [Range<UInt64>] = []
@@ -38,14 +58,15 @@ struct PagePiece: Equatable, Sendable {
 extension PageStream {
     /// The pieces of a stream: many small ranges are one piece, and the borders of huge pages are borders of pieces.
     struct Pieces: Sequence, IteratorProtocol {
-        private var rest: ArraySlice<Range<UInt64>>
-        private var offset: UInt64 = 0
+        private var rest: ArraySlice<PageRun>
 
-        init(_ stream: PageStream) { rest = stream.ranges[...] }
+        init(_ stream: PageStream) { rest = stream.runs[...] }
 
         mutating func next() -> PagePiece? {
-            var piece = PagePiece(offset: offset)
-            while let range = rest.first {
+            guard let first = rest.first else { return nil }
+            var piece = PagePiece(offset: first.offset)
+            while let run = rest.first, run.offset == piece.offset + UInt64(piece.length) {
+                let range = run.range
                 let last = range.lowerBound | (PagePiece.limit - 1)
                 let end = last < range.upperBound ? last + 1 : range.upperBound
                 let length = Int(end - range.lowerBound)
@@ -53,13 +74,13 @@ extension PageStream {
                 piece.ranges.append(range.lowerBound..<end)
                 piece.length += length
                 if end < range.upperBound {
-                    rest[rest.startIndex] = end..<range.upperBound
+                    rest[rest.startIndex] = PageRun(
+                        offset: run.offset + UInt64(length), range: end..<range.upperBound)
                 } else {
                     rest = rest.dropFirst()
                 }
             }
-            offset += UInt64(piece.length)
-            return piece.length > 0 ? piece : nil
+            return piece
         }
     }
 }

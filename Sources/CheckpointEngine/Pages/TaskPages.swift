@@ -14,8 +14,8 @@ final class TaskPages: PageSource {
     init(_ task: SourceTask) throws {
         self.task = task
         do throws(SystemError) {
-            memory = try openAt(AT_FDCWD, "/proc/\(task.hostPid)/mem", O_RDONLY)
-            pagemap = try openAt(AT_FDCWD, "/proc/\(task.hostPid)/pagemap", O_RDONLY)
+            memory = try openAt(AT_FDCWD, "/proc/\(task.task)/mem", O_RDONLY)
+            pagemap = try openAt(AT_FDCWD, "/proc/\(task.task)/pagemap", O_RDONLY)
         } catch {
             throw [.noSuchFileOrDirectory, .noSuchProcess].contains(error.errno) ? task.isGone : error
         }
@@ -52,7 +52,7 @@ final class TaskPages: PageSource {
     private func read(
         _ ranges: ArraySlice<Range<UInt64>>, _ kind: Kind, into buffer: inout PageBuffer, at done: inout Int
     ) throws {
-        var atOnce = kind == .exclusive ? TaskMemory(task.hostPid).read(ranges, into: &buffer, at: done) : 0
+        var atOnce = kind == .exclusive ? TaskMemory(task.task).read(ranges, into: &buffer, at: done) : 0
         for range in ranges {
             if atOnce >= range.count {
                 atOnce -= range.count
@@ -68,7 +68,7 @@ final class TaskPages: PageSource {
             }
             done += range.count
             // Where it fails, more memory is used, and nothing is wrong.
-            if kind == .swapped { TaskMemory(task.hostPid).pageOut(range) }
+            if kind == .swapped { TaskMemory(task.task).pageOut(range) }
         }
     }
 }
@@ -85,7 +85,14 @@ final class SharedMemoryPages: PageSource {
             let place = RemoteAddress(range.lowerBound)
             let count = try buffer.fill(
                 done..<done + range.count, from: file.raw, at: range.lowerBound, "read shared memory at \(place)")
-            guard count == range.count else { throw CheckpointError("shared memory at \(place) is not there any more") }
+            if count < range.count {
+                // Of its last page only a part may be the file's; all of it is memory.
+                let page = done + count / 4096 * 4096
+                guard page + 4096 == done + range.count else {
+                    throw CheckpointError("shared memory at \(place) is not there any more")
+                }
+                try buffer.fillPage(page..<page + 4096, from: file.raw, at: range.lowerBound + UInt64(page - done))
+            }
             done += range.count
         }
     }
@@ -93,11 +100,11 @@ final class SharedMemoryPages: PageSource {
 
 /// A task whose memory is read, and its name in messages.
 struct SourceTask {
-    let hostPid: pid_t
+    let task: pid_t
     let name: String
 
-    init(_ process: CapturedProcess) { (hostPid, name) = (process.hostPid, "\(process)") }
-    init(_ hostPid: pid_t) { (self.hostPid, name) = (hostPid, "process \(hostPid)") }
+    init(_ process: CapturedProcess) { (task, name) = (process.task, "\(process)") }
+    init(_ process: pid_t) { (self.task, name) = (process, "process \(process)") }
 
     var isGone: CheckpointError { CheckpointError("\(name) was killed meanwhile") }
 }

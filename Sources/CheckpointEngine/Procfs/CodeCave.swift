@@ -5,7 +5,7 @@ import Tracee
 enum CodeCave {
     /// What an engine that died has left there is used again, unless a thread is still on its way out of it.
     static func find(in process: CapturedProcess, _ vdso: Range<UInt64>) throws -> RemoteAddress {
-        let code = try TaskMemory(process.hostPid).read(
+        let code = try TaskMemory(process.task).read(
             RemoteAddress(vdso.lowerBound), count: Int(vdso.upperBound - vdso.lowerBound))
         let size = AgentSession.caveSize
         let positions = process.threads.map { UInt64($0.registers.rip) }

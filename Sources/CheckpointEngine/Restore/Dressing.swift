@@ -15,6 +15,13 @@ struct Dressing {
         var remarks: [String] = []
         let common = try commonFilters()
         var runner = ProgramRunner(plan.stubs[0], area)
+        // Nobody looks up a name for this process any more.
+        if let root = plan.root, plan.completed.contains(.directory) {
+            try runner.add {
+                let path = $0.place(path: root)
+                $0.call("chroot to \(root)", Int(SYS_chroot), [path.raw])
+            }
+        }
         try runner.add {
             // While there is one thread: with more the kernel waits for all processors.
             ProcessAttributes.recreateBarriers(plan.task, in: &$0)
@@ -22,10 +29,20 @@ struct Dressing {
         }
         try runner.flush()
         try cloneThreads()
+        try SignalOwner.connectThreads(plan, images, by: &runner)
+        try runner.flush()
+        if let ended = plan.endedLeader {
+            // Before its children are told of a parent's death.
+            let leader = plan.stubs.removeFirst()
+            try about("thread \(plan.pid)") {
+                try dress(leader, as: ended, inherited: common.count)
+                try EndedLeader.recreate(leader, code: plan.task.exitCode, area: area)
+            }
+        }
         // Threads before their leader: what belongs to the process as a whole is set last, by the leader.
         for index in plan.threads.indices.reversed() {
             try about("thread \(plan.threads[index])") {
-                try dress(index, inherited: common.count)
+                try dress(plan.stubs[index], as: plan.cores[index], inherited: common.count, isLast: index == 0)
                 let tunables = images.tunables(of: plan.threads[index])
                 let remark = try tunables.apply(to: plan.stubs[index].tid, of: plan.stubs[0].tid)
                 if let remark { remarks.append("thread \(plan.threads[index]): \(remark)") }
@@ -36,11 +53,10 @@ struct Dressing {
 
     private func cloneThreads() throws {
         let leader = plan.stubs[0]
-        guard plan.threads.count > 1 else { return }
+        let others = plan.threads.filter { $0 != plan.pid }
         var runner = ProgramRunner(leader, area)
-        for batch in stride(from: 1, to: plan.threads.count, by: 200) {
-            let ids = plan.threads[batch..<min(batch + 200, plan.threads.count)]
-            try runner.add { program in for id in ids { TaskCreation.clone(id, asThread: true, in: &program) } }
+        for ids in ProgramRunner.portions(others) {
+            try runner.add { program in for id in ids { TaskCreation.cloneThread(id, in: &program) } }
             let born = try runner.flush().born
             guard born.count == ids.count else {
                 throw CheckpointError("\(born.count) of \(ids.count) threads were born")
@@ -62,16 +78,18 @@ struct Dressing {
         return Array(first.prefix(count))
     }
 
-    private func dress(_ index: Int, inherited: Int) throws {
-        let core = plan.cores[index]
+    /// - Parameter isLast: whether the thread sets what belongs to the process as a whole.
+    private func dress(_ stub: Stub, as core: CoreEntry, inherited: Int, isLast: Bool = false) throws {
         let state = core.threadCore
-        var runner = ProgramRunner(plan.stubs[index], area)
+        var runner = ProgramRunner(stub, area)
         try runner.add { try ThreadState.recreate(named(state), tidAddress: core.threadInfo.clearTidAddr_p, in: &$0) }
-        try runner.add { images.tunables(of: plan.threads[index]).recreate(in: &$0) }
-        try ThreadState.recreateScheduling(state, of: plan.stubs[index].tid)
-        if index == 0 {
+        let tunables = images.tunables(of: stub.thread)
+        try runner.add { tunables.recreate(in: &$0) }
+        try tunables.recreatePlaces(by: &runner)
+        try ThreadState.recreateScheduling(state, of: stub.tid)
+        if isLast {
             try runner.add {
-                ProcessAttributes.recreate(plan.task, plan.mm, in: &$0)
+                ProcessAttributes.recreate(plan.task, plan.mm, hugePages: tunables.hugePages, in: &$0)
                 try SignalActions.recreate(plan.task.sigactions, in: &$0)
                 if plan.task.hasRlimits { try ResourceLimits.recreate(policy.limits(of: plan).limits, in: &$0) }
                 PendingSignals.forgetChildren(in: &$0)
@@ -85,8 +103,8 @@ struct Dressing {
         try runner.add { Seccomp.recreate(Array(filters.dropFirst(inherited)), in: &$0) }
         let credentials = policy.credentials(of: core)
         let profile = try AppArmorProfile.entered(by: credentials, images, policy)
-        let task = "/proc/\(plan.stubs[0].tid)/task/\(plan.stubs[index].tid)"
-        let status = try ProcessStatus(thread: plan.stubs[index].tid, of: plan.stubs[0].tid)
+        let task = "/proc/\(stub.hostProcess)/task/\(stub.tid)"
+        let status = try ProcessStatus(thread: stub.tid, of: stub.hostProcess)
         let groups = try credentials.groups.map { try images.userNamespace.outside(group: $0) }
         let hasGroups = groups == status.supplementaryGroups
         try runner.add {
@@ -95,18 +113,22 @@ struct Dressing {
                 AppArmorProfile.recreate(profile, from: policy.profile, descriptor: plan.freeDescriptor, in: &$0)
             }
             Credentials.recreateNoNewPrivileges(credentials, in: &$0)
+            if let own = plan.threadDirectories[stub.thread] {
+                ThreadDirectory.recreate(own.path, umask: own.umask, descriptor: plan.freeDescriptor, in: &$0)
+            }
             ThreadState.recreateDeathSignal(state, in: &$0)
-            if index == 0 { ProcessAttributes.recreateDumpable(plan.mm, in: &$0) }
+            if isLast { ProcessAttributes.recreateDumpable(plan.mm, in: &$0) }
         }
         for signals in ProgramRunner.portions(state.signalsP.signals) {
             try runner.add {
                 try PendingSignals.recreate(
-                    .with { $0.signals = signals }, process: plan.pid, thread: plan.threads[index], in: &$0)
+                    .with { $0.signals = signals }, process: plan.pid, thread: stub.thread, in: &$0)
             }
         }
-        for signals in index == 0 ? ProgramRunner.portions(plan.task.signalsS.signals) : [] {
+        for signals in isLast ? ProgramRunner.portions(plan.task.signalsS.signals) : [] {
             try runner.add {
-                try PendingSignals.recreate(.with { $0.signals = signals }, process: plan.pid, thread: nil, in: &$0)
+                // By its own number: of nobody else a thread may say what only the kernel does.
+                try PendingSignals.recreate(.with { $0.signals = signals }, process: stub.thread, thread: nil, in: &$0)
             }
         }
         try runner.flush()
@@ -121,8 +143,9 @@ struct Dressing {
     }
 
     /// Lets timers run, when nothing that they do can matter any more: the rights are gone, and were looked at.
-    func arm() throws {
+    func arm(in restore: RestorePlan) throws {
         var runner = ProgramRunner(plan.stubs[0], area)
+        for kind in kinds { try kind.arm(plan, in: restore, by: &runner) }
         if plan.task.hasTimers { try runner.add { IntervalTimer.arm(plan.task.timers, in: &$0) } }
         for timers in ProgramRunner.portions(plan.task.timers.posix) {
             try runner.add { PosixTimer.arm(timers, in: &$0) }
@@ -130,13 +153,16 @@ struct Dressing {
         try runner.flush()
     }
 
-    /// Takes the agent out and puts the dumped registers in. After this only ``Stub``'s tracer holds the tasks.
+    /// Takes the agent out, if nobody else who has this memory needs it, and puts the dumped registers in. After this only
+    /// ``Stub``'s tracer holds the tasks.
     func release() throws {
         let leader = plan.stubs[0]
-        let gone = try leader.call(
-            Int(SYS_munmap), [area.base.raw, UInt64(area.size)], at: area.base + Agent.systemCallInstruction)
-        guard gone == 0 else {
-            throw CheckpointError("the agent's memory cannot be unmapped: \(Errno(rawValue: CInt(-gone)))")
+        if plan.completed.contains(.memory) {
+            let gone = try leader.call(
+                Int(SYS_munmap), [area.base.raw, UInt64(area.size)], at: area.base + Agent.systemCallInstruction)
+            guard gone == 0 else {
+                throw CheckpointError("the agent's memory cannot be unmapped: \(Errno(rawValue: CInt(-gone)))")
+            }
         }
         for (stub, core) in zip(plan.stubs, plan.cores) {
             let template = try stub.ptrace.extendedState()

@@ -12,27 +12,32 @@ struct Furnishing {
     let plan: ProcessPlan
     let images: RestoreImages
     let workshop: Workshop
-    let shared: SharedMemoryStore
     let area: InjectedArea
+    /// What it keeps; nothing, if another process gets it that shares its table.
+    private let kept: [FdinfoEntry]
     private var sent: [CInt]
     private var numbers: [String: CInt] = [:]
     private let spare: RemoteAddress
 
     init(
         _ plan: ProcessPlan, _ images: RestoreImages, _ policy: RestorePolicy, _ workshop: Workshop,
-        _ shared: SharedMemoryStore, _ area: InjectedArea
+        _ area: InjectedArea
     ) throws {
         self.plan = plan
         self.images = images
         self.workshop = workshop
-        self.shared = shared
         self.area = area
         spare = area.end
         workshop.opener = try Opener(plan, policy, area)
+        let kept = plan.completed.contains(.descriptors) ? plan.descriptors : []
+        self.kept = kept
         let owner = plan.cores[0].threadCore.creds
+        let mapped = plan.completed.contains(.memory) ? plan.mm.vmas : []
+        let passing = mapped.compactMap { PassingFile($0, in: workshop) } + [plan.executable, plan.directory]
         sent = try workshop.asOwner(user: owner.euid, group: owner.egid) {
-            try RegularFile.openAhead(plan.descriptors.map(\.id), in: workshop)
-            return try plan.descriptors.map { entry in
+            let opened = kept.map(\.id)
+            try RegularFile.openAhead(opened, passing: passing, in: workshop)
+            let descriptors = try kept.map { entry in
                 try about("descriptor \(entry.fd)") {
                     if let file = workshop.entry(entry.id),
                         let stream = ExternalFile.stream(for: file, number: entry.fd, in: workshop)
@@ -42,6 +47,8 @@ struct Furnishing {
                     return try workshop.descriptor(for: entry.id)
                 }
             }
+            for file in images.filesUnderWay(to: opened) { _ = try workshop.descriptor(for: file) }
+            return descriptors
         }
     }
 
@@ -56,77 +63,142 @@ struct Furnishing {
 
     mutating func run() throws {
         let stub = plan.stubs[0]
-        let mapped = try plan.mm.vmas.map { try descriptor(for: $0) }
+        let shared = workshop[SharedMemory.self]
+        let fillsMemory = plan.completed.contains(.memory)
+        let mapped = fillsMemory ? try plan.mm.vmas.map { try descriptor(for: $0) } : []
+        let toFill = try shared.empty(in: plan, images).map { ($0, try descriptor(of: $0)) }
         let executableHere = try executableFile()
         let executable = number("exe") { executableHere }
         let directoryHere = try workingDirectory()
         let directory = number("cwd") { directoryHere }
+        let departed = try departedTargets()
+        let rings = try ringPlaces()
 
         var runner = ProgramRunner(stub, area)
-        let socket = try receive(&runner)
-        for (mapping, descriptor) in zip(plan.mm.vmas, mapped) {
-            guard let descriptor, let id = try SharedMemoryStore.id(of: mapping, images) else { continue }
-            try shared.fill(id, descriptor: descriptor, at: spare, by: &runner)
+        let socket = try receive(&runner, below: departed.map { CInt($0.target.tfd) }.max())
+        try IORing.place(rings, of: plan, in: workshop)
+        for (set, target, file) in departed {
+            try runner.add {
+                EventPoll.register(target, of: file, in: set, free: socket + 1, arrived: sent.count, by: &$0)
+            }
         }
-        try fillMemory(mapped, by: &runner)
-        try runner.add { ProcessAttributes.recreateLayout(plan.mm, executable: executable, in: &$0) }
-        try runner.add { $0.call("fchdir", Int(SYS_fchdir), [UInt64(directory)]) }
+        for (id, descriptor) in toFill {
+            try shared.fill(id, descriptor: descriptor, at: spare, from: images, by: &runner)
+        }
+        if fillsMemory { try fillMemory(mapped, executable: executable, by: &runner) }
         try runner.add {
-            $0.call("umask", Int(SYS_umask), [UInt64(plan.directories.umask)])
-            $0.call(
-                "close_range", Int(CLINUX_SYS_close_range), [UInt64(plan.descriptors.count), UInt64(socket - 1), 0])
+            if plan.completed.contains(.directory) {
+                $0.call("fchdir", Int(SYS_fchdir), [UInt64(directory)])
+                $0.call("umask", Int(SYS_umask), [UInt64(plan.directories.umask)])
+            }
+            $0.call("close_range", Int(CLINUX_SYS_close_range), [UInt64(kept.count), UInt64(socket - 1), 0])
         }
         try settleDescriptors(&runner, socket: socket)
         try runner.flush()
     }
 
+    private func fillMemory(_ mapped: [CInt?], executable: CInt, by runner: inout ProgramRunner) throws {
+        if let code = plan.mm.vmas.first(where: { $0.kind.contains(.vdso) }) {
+            try KernelCode.check(code, plan.memory.ranges, in: images, plan)
+        }
+        let ringMappings = zip(plan.mm.vmas, mapped).compactMap { mapping, number in
+            IORing.id(of: mapping, in: workshop) == nil ? nil : number.map { (mapping: mapping, number: $0) }
+        }
+        try plan.memory.complete(mapped, in: images, by: &runner) { segment, program in
+            SystemVSegment.map(segment, by: spare, in: workshop, &program)
+        } place: {
+            try IORing.map(ringMappings, by: &$0)
+        }
+        try runner.add { ProcessAttributes.recreateLayout(plan.mm, executable: executable, in: &$0) }
+    }
+
     private mutating func descriptor(for mapping: VmaEntry) throws -> CInt? {
         let kind = mapping.kind
         guard kind.isDisjoint(with: [.vdso, .vvar, .vsyscall]) else { return nil }
-        if let id = try SharedMemoryStore.id(of: mapping, images) {
-            let descriptor = try shared.descriptor(id)
-            return number("shared \(id)") { descriptor }
+        if kind.contains(.anonymousShared) { return try descriptor(of: mapping.shmid) }
+        if let ring = IORing.id(of: mapping, in: workshop) { return try number(of: ring) }
+        guard let wanted = PassingFile(mapping, in: workshop) else { return nil }
+        let file = try passing(wanted) {
+            "mm-\(plan.pid).img: mapping \(RemoteAddress(mapping.start)) is of file \(wanted.id), which cannot be mapped"
         }
-        guard !kind.isDisjoint(with: [.filePrivate, .fileShared]) else { return nil }
-        let id = UInt32(truncatingIfNeeded: mapping.shmid)
-        guard let entry = workshop.entry(id), entry.hasReg, !entry.reg.ext else {
-            throw CheckpointError(
-                "mm-\(plan.pid).img: mapping \(RemoteAddress(mapping.start)) is of file \(id), which cannot be mapped")
-        }
-        // One file may be mapped shared and writable here, private there.
-        let access =
-            kind.contains(.fileShared) && mapping.fdflags & UInt32(O_ACCMODE) == UInt32(O_RDWR) ? O_RDWR : O_RDONLY
+        return number("file \(wanted.id) \(wanted.flags)") { file }
+    }
+
+    /// Registrations of epoll sets, with the numbers at which the sets and their files arrive.
+    private mutating func departedTargets() throws -> [(set: Int, target: EventpollTfdEntry, file: CInt)] {
+        let registrations = EventPoll.departed(in: kept, workshop)
+        guard !registrations.isEmpty else { return [] }
+        let own = Dictionary(
+            kept.enumerated().map { ($1.id, CInt($0)) }, uniquingKeysWith: { one, _ in one })
         let workshop = workshop
-        return try number("file \(id) \(access)") {
-            try workshop.passingDescriptor(for: entry.reg, flags: access)
+        return try registrations.map { set, target, id in
+            let file = try own[id] ?? number("target \(id)") { try workshop.descriptor(for: id) }
+            return (set, target, file)
         }
+    }
+
+    /// The number at which a ring will be.
+    private mutating func number(of ring: UInt32) throws -> CInt {
+        if let own = kept.firstIndex(where: { $0.id == ring }) { return CInt(own) }
+        let workshop = workshop
+        return try number("target \(ring)") { try workshop.descriptor(for: ring) }
+    }
+
+    /// All numbers at which rings will be, and pidfds of those who have them.
+    private mutating func ringPlaces() throws -> [(number: CInt, id: UInt32, holder: CInt?)] {
+        let workshop = workshop
+        let own = kept.enumerated().map { (number: CInt($0.offset), id: $0.element.id) }
+        let passing = numbers.compactMap { name, number in
+            name.hasPrefix("target ") ? UInt32(name.dropFirst(7)).map { (number: number, id: $0) } : nil
+        }
+        return try (own + passing.sorted { $0.number < $1.number }).filter { IORing.has($0.id, in: workshop) }.map {
+            place in
+            let holder = try IORing.holder(of: place.id, in: workshop).map { holder in
+                try number("process \(holder.pid)") {
+                    workshop.keep(try Pidfd(pid: holder.stubs[0].hostProcess).release())
+                }
+            }
+            return (place.number, place.id, holder)
+        }
+    }
+
+    /// The same of shared memory, for reading and writing.
+    private mutating func descriptor(of shared: UInt64) throws -> CInt {
+        let file = try workshop[SharedMemory.self].descriptor(shared)
+        return number("shared \(shared)") { file }
     }
 
     private func executableFile() throws -> CInt {
-        guard let entry = workshop.entry(plan.mm.exeFileID), entry.hasReg, !entry.reg.ext else {
-            throw CheckpointError("mm-\(plan.pid).img: its executable is file \(plan.mm.exeFileID), which is none")
+        try passing(plan.executable) {
+            "mm-\(plan.pid).img: its executable is file \(plan.mm.exeFileID), which is none"
         }
-        return try workshop.passingDescriptor(for: entry.reg, flags: O_RDONLY)
     }
 
     private func workingDirectory() throws -> CInt {
-        guard let entry = workshop.entry(plan.directories.cwdID), entry.hasReg, !entry.reg.ext else {
-            throw CheckpointError("fs-\(plan.pid).img: its directory is file \(plan.directories.cwdID), which is none")
+        try about("working directory") {
+            try passing(plan.directory) {
+                "fs-\(plan.pid).img: its directory is file \(plan.directories.cwdID), which is none"
+            }
         }
-        return try about("working directory") {
-            try workshop.passingDescriptor(for: entry.reg, flags: CLINUX_O_PATH | O_DIRECTORY)
+    }
+
+    private func passing(_ wanted: PassingFile, orElse fault: () -> String) throws -> CInt {
+        guard let entry = workshop.entry(wanted.id), entry.hasMemfd || entry.hasReg && !entry.reg.ext else {
+            throw CheckpointError(fault())
         }
+        return try workshop.passingDescriptor(for: entry, flags: wanted.flags)
     }
 
     /// Lets the task receive everything.
     ///
+    /// - Parameter passing: the highest number that a file is to have for a moment only.
     /// - Returns: the number of its socket, above all others.
-    private func receive(_ runner: inout ProgramRunner) throws -> CInt {
-        let highest = max(plan.descriptors.last.map { CInt($0.fd) } ?? 0, CInt(sent.count))
+    private func receive(_ runner: inout ProgramRunner, below passing: CInt?) throws -> CInt {
+        let highest = max(kept.last.map { CInt($0.fd) } ?? 0, CInt(sent.count), passing ?? 0)
         let socket = highest + 1
         let stub = plan.stubs[0]
         let hard = try ResourceLimits.openFiles(of: stub.hostProcess)
-        guard UInt64(socket) < hard else {
+        guard UInt64(socket + (passing == nil ? 0 : 2)) < hard else {
             throw CheckpointError("\(plan): needs descriptor \(socket), but the limit here is \(hard)")
         }
         try runner.add {
@@ -168,67 +240,8 @@ struct Furnishing {
         }
     }
 
-    private func fillMemory(_ mapped: [CInt?], by runner: inout ProgramRunner) throws {
-        let stored = plan.pagemap?.entries ?? []
-        if let parent = stored.first(where: { $0.pageFlags.contains(.parent) || $0.inParent }) {
-            throw CheckpointError(
-                "pagemap-\(plan.pid).img: page \(RemoteAddress(parent.vaddr)) is in a parent checkpoint, which cannot be restored yet"
-            )
-        }
-        var ranges: [Range<UInt64>] = []
-        var filled: Set<UInt64> = []
-        var mappings = plan.mm.vmas[...]
-        for entry in stored where entry.isStored {
-            var position = entry.vaddr
-            let end = entry.vaddr + entry.pageCount * 4096
-            while position < end {
-                while let first = mappings.first, first.end <= position { mappings = mappings.dropFirst() }
-                guard let mapping = mappings.first, mapping.start <= position, mapping.isPrivate else {
-                    throw CheckpointError(
-                        "pagemap-\(plan.pid).img: page \(RemoteAddress(position)) is in no private mapping")
-                }
-                let stop = min(end, mapping.end)
-                ranges.append(position..<stop)
-                filled.insert(mapping.start)
-                position = stop
-            }
-        }
-        for (mapping, descriptor) in zip(plan.mm.vmas, mapped) {
-            let kind = mapping.kind
-            if kind.contains(.vsyscall) || kind.contains(.vdso) { continue }
-            if kind.contains(.vvar) {
-                try runner.add { KernelCode.recreate(at: mapping.start, in: &$0) }
-                continue
-            }
-            let isFilled = filled.contains(mapping.start)
-            try runner.add { MemoryMapping.recreate(mapping, descriptor: descriptor, isFilled: isFilled, in: &$0) }
-        }
-        if let pagemap = plan.pagemap {
-            let code = plan.mm.vmas.first { $0.kind.contains(.vdso) }
-            if let code { try KernelCode.check(code, ranges, in: images, plan) }
-            // The kernel's code is there already; its pages are passed over.
-            let skipped = code.map { $0.start..<$0.end }
-            let setting = (try? readText("/sys/kernel/mm/transparent_hugepage/enabled")) ?? ""
-            let huge = plan.mm.thpDisabled ? [] : plan.mm.vmas.filter { $0.getsHugePages(setting) }
-            let roomy = huge.map { $0.start..<$0.end }
-            try PageFill.run(ranges, except: skipped, roomy: roomy, of: pagemap, in: images, by: &runner)
-        }
-        var guards = plan.guards[...]
-        for mapping in plan.mm.vmas where mapping.kind.isDisjoint(with: [.vsyscall, .vdso, .vvar]) {
-            let isFilled = filled.contains(mapping.start)
-            let inside = guards.prefix { $0.start < mapping.end }
-            guards = guards.dropFirst(inside.count)
-            for pages in ProgramRunner.portions(Array(inside)) {
-                try runner.add { MemoryMapping.installGuards(pages, in: &$0) }
-            }
-            try runner.add {
-                MemoryMapping.protect(mapping, isFilled: isFilled, hasGuards: !inside.isEmpty, in: &$0)
-            }
-        }
-    }
-
     private func settleDescriptors(_ runner: inout ProgramRunner, socket: CInt) throws {
-        for (arrived, entry) in plan.descriptors.enumerated().reversed() {
+        for (arrived, entry) in kept.enumerated().reversed() {
             try runner.add { program in
                 if UInt32(arrived) != entry.fd {
                     program.call("dup2", Int(SYS_dup2), [UInt64(arrived), UInt64(entry.fd)])
@@ -239,12 +252,41 @@ struct Furnishing {
                 }
             }
         }
-        for entry in plan.descriptors {
+        for entry in kept {
             guard let file = workshop.entry(entry.id) else { continue }
             for kind in fileAttributes { try kind.connect(file, number: entry.fd, in: workshop, by: &runner) }
             for kind in fileKinds { try kind.connect(file, number: entry.fd, in: workshop, by: &runner) }
         }
         try runner.add { $0.call("close", Int(SYS_close), [UInt64(socket)]) }
-        for kind in kinds { try kind.connect(plan, in: workshop, by: &runner) }
+    }
+}
+
+/// A file that a task has open only until it is mapped, or is its executable or its directory.
+struct PassingFile: Hashable {
+    let id: UInt32
+    let flags: CInt
+}
+
+extension PassingFile {
+    /// Of a mapping; `nil` for one of no file.
+    fileprivate init?(_ mapping: VmaEntry, in workshop: Workshop) {
+        let kind = mapping.kind
+        guard kind.isDisjoint(with: [.vdso, .vvar, .vsyscall, .anonymousShared]),
+            !kind.isDisjoint(with: [.filePrivate, .fileShared]), IORing.id(of: mapping, in: workshop) == nil
+        else { return nil }
+        id = UInt32(truncatingIfNeeded: mapping.shmid)
+        // One file may be mapped shared and writable here, private there.
+        let isWritable =
+            mapping.hasFdflags
+            ? mapping.fdflags & UInt32(O_ACCMODE) == UInt32(O_RDWR) : workshop.entry(id)?.hasMemfd == true
+        flags = kind.contains(.fileShared) && isWritable ? O_RDWR : O_RDONLY
+    }
+}
+
+extension ProcessPlan {
+    fileprivate var executable: PassingFile { PassingFile(id: mm.exeFileID, flags: O_RDONLY) }
+
+    fileprivate var directory: PassingFile {
+        PassingFile(id: directories.cwdID, flags: CLINUX_O_PATH | O_DIRECTORY)
     }
 }

@@ -14,18 +14,20 @@ import Tracee
 struct Growth {
     let first: ProcessPlan
     let area: InjectedArea
+    private let images: RestoreImages
     private let all: [ProcessPlan]
     private let living: [pid_t: ProcessPlan]
     /// Nobody's, for a helper.
     private let freeID: pid_t?
     private var late: [ProcessPlan] = []
 
-    init(_ first: ProcessPlan, _ area: InjectedArea) {
+    init(_ first: ProcessPlan, _ area: InjectedArea, _ images: RestoreImages) {
         self.first = first
         self.area = area
+        self.images = images
         all = first.all
         living = Dictionary(all.map { ($0.pid, $0) }, uniquingKeysWith: { one, _ in one })
-        let usedIDs = Set(all.flatMap { $0.threads + [$0.session, $0.group] })
+        let usedIDs = Set(all.flatMap { $0.threads + [$0.pid, $0.session, $0.group] })
         freeID = (2...32_000).first { !usedIDs.contains($0) }
     }
 
@@ -39,9 +41,20 @@ struct Growth {
             return next ?? first
         }
         var adopted: [pid_t: ProcessPlan] = [:]
+        var births = SharedBirths(first)
         var next = [(plan: first, birthSession: first.session)]
         while let (plan, birthSession) = next.popLast() {
             let session = plan.isSessionLeader ? plan.pid : birthSession
+            // As `grow` clones them.
+            let moments = Dictionary(grouping: plan.children) { child in
+                child.isSessionLeader || child.session == session ? session : child.session
+            }
+            for (moment, children) in moments {
+                let isLate = moment != session && moment != birthSession && living[moment] != nil
+                for together in isLate ? children.map({ [$0] }) : [children] {
+                    try births.plan(together, of: isLate ? nil : plan)
+                }
+            }
             for child in plan.children {
                 let isEarly = session != birthSession && child.session == birthSession && !child.isSessionLeader
                 guard !isEarly, !child.isSessionLeader, child.session != session else {
@@ -75,7 +88,7 @@ struct Growth {
     /// What no thread has in its bounding set the first process drops before all others are born: each would have to, one
     /// by one. Nothing that follows needs them in there; who inherits more than that takes it while they are.
     private func dropCapabilities() throws {
-        let all = all.flatMap { $0.cores }.filter(\.hasThreadCore).map(\.threadCore.creds)
+        let all = all.flatMap(\.credentials)
         let inheritable = all.contains { Credentials.set($0.capInh) & ~Credentials.set($0.capBnd) != 0 }
         guard !inheritable else { return }
         let kept = all.reduce(UInt64(0)) { $0 | Credentials.set($1.capBnd) }
@@ -94,12 +107,13 @@ struct Growth {
         if plan.task.childSubreaper {
             try run(stub) { $0.call("prctl PR_SET_CHILD_SUBREAPER", Int(SYS_prctl), [36, 1, 0, 0, 0]) }
         }
+        try shareMemory(of: plan)
         let early = leads ? take { !$0.isSessionLeader && $0.session == birthSession } : []
-        try clone(early, from: stub)
+        try clone(early, from: stub, of: plan)
         if leads { try run(stub) { $0.call("setsid", Int(SYS_setsid)) } }
         let session = plan.isSessionLeader ? plan.pid : birthSession
         let natural = take { $0.isSessionLeader || $0.session == session }
-        try clone(natural, from: stub)
+        try clone(natural, from: stub, of: plan)
         for child in early { try grow(child, birthSession: birthSession) }
         for child in natural { try grow(child, birthSession: session) }
 
@@ -107,9 +121,10 @@ struct Growth {
         let orphans = Dictionary(grouping: rest.filter { living[$0.session] == nil }, by: \.session)
         for (dead, members) in orphans.sorted(by: { $0.key < $1.key }) {
             try about("session \(dead) of a leader that has ended") {
-                try withHelper(dead, of: stub) { helper in
+                let shared = members.reduce(into: Set<SharedObject>()) { $0.formUnion($1.source == nil ? $1.born : []) }
+                try withHelper(dead, of: stub, sharing: shared) { helper in
                     try run(helper) { $0.call("setsid", Int(SYS_setsid)) }
-                    try clone(members, from: helper)
+                    try clone(members, from: helper, of: plan)
                 }
             }
             for member in members { try grow(member, birthSession: dead) }
@@ -117,46 +132,77 @@ struct Growth {
     }
 
     private mutating func adoptFromLivingSession(_ orphan: ProcessPlan) throws {
-        guard let stub = living[orphan.session]?.stubs.first else {
+        guard let leader = living[orphan.session], let stub = leader.stubs.first else {
             throw CheckpointError("\(orphan): its session \(orphan.session) cannot be made")
         }
         guard let freeID else { throw CheckpointError("no process id is free for a helper") }
-        try withHelper(freeID, of: stub) { helper in try clone([orphan], from: helper) }
+        try withHelper(freeID, of: stub) { helper in try clone([orphan], from: helper, of: leader) }
         try grow(orphan, birthSession: orphan.session)
     }
 
     /// A process that is only there to be somebody's parent, session or group leader for a moment.
-    private func withHelper(_ pid: pid_t, of stub: Stub, _ body: (Stub) throws -> Void) throws {
-        let born = try clone(pids: [pid], from: stub)
+    private func withHelper(
+        _ pid: pid_t, of stub: Stub, sharing shared: Set<SharedObject> = [], code: UInt32 = 0,
+        _ body: (Stub) throws -> Void
+    ) throws {
+        let born = try clone([(pid, shared, false)], from: stub)
+        let pid = pid != 0 ? pid : try ProcessStatus(born[0]).innerPid
         let helper = try stub.child(born[0], process: pid)
         try body(helper)
-        try end(helper, code: 0)
+        try end(helper, code: code)
         try run(stub) {
             $0.call("wait4 for helper \(pid)", Int(SYS_wait4), [UInt64(pid), 0, 0, 0])
             PendingSignals.forgetChildren(in: &$0)
         }
     }
 
-    private func clone(_ plans: [ProcessPlan], from stub: Stub) throws {
-        guard !plans.isEmpty else { return }
-        let born = try clone(pids: plans.map(\.pid), from: stub)
-        for (plan, child) in zip(plans, born) { plan.stubs = [try stub.child(child, process: plan.pid)] }
+    /// A process of the container that ends as it is told, and is nobody's any more.
+    func withEndedProcess(code: UInt32, _ body: (pid_t) throws -> Void) throws {
+        try withHelper(0, of: first.stubs[0], code: code) { try body($0.hostProcess) }
     }
 
-    private func clone(pids: [pid_t], from stub: Stub) throws -> [pid_t] {
+    /// - Parameter parent: whose memory the stub has.
+    private func clone(_ plans: [ProcessPlan], from stub: Stub, of parent: ProcessPlan) throws {
+        let (own, brothers) = (plans.filter { $0.source == nil }, plans.filter { $0.source != nil })
+        if !own.isEmpty {
+            let born = try clone(own.map { ($0.pid, $0.born, false) }, from: stub)
+            for (plan, child) in zip(own, born) { plan.stubs = [try stub.child(child, process: plan.pid)] }
+        }
+        for plan in brothers {
+            guard let stub = plan.source?.stubs.first else { continue }
+            let born = try clone([(plan.pid, plan.born, true)], from: stub)
+            plan.stubs = [try stub.child(born[0], process: plan.pid)]
+        }
+        for plan in plans { plan.memory.inherit(from: parent.memory) }
+    }
+
+    private func shareMemory(of plan: ProcessPlan) throws {
+        let children = plan.children.filter { !$0.isZombie }
+        // What several processes have is filled once, when all of them are there.
+        guard !children.isEmpty, !plan.shares(.memory) else { return }
+        var runner = ProgramRunner(plan.stubs[0], area)
+        try about("\(plan)") {
+            try plan.memory.share(with: children.map(\.memory), in: images, by: &runner)
+        }
+    }
+
+    private func clone(
+        _ processes: [(pid: pid_t, shared: Set<SharedObject>, isBrother: Bool)], from stub: Stub
+    ) throws -> [pid_t] {
         var born: [pid_t] = []
         // As many at once as a program has room for.
-        for batch in stride(from: 0, to: pids.count, by: 1000) {
+        for batch in stride(from: 0, to: processes.count, by: 1000) {
             var program = Program(area.main)
-            for pid in pids[batch..<min(batch + 1000, pids.count)] {
-                TaskCreation.clone(pid, asThread: false, in: &program)
+            for process in processes[batch..<min(batch + 1000, processes.count)] {
+                TaskCreation.clone(
+                    process.pid, sharing: process.shared, asBrother: process.isBrother, in: &program)
             }
             do { born += try stub.run(program, agent: area.base).born } catch {
                 throw Self.explained(error)
             }
         }
-        guard born.count == pids.count else {
-            throw CheckpointError("\(born.count) of \(pids.count) children were born")
+        guard born.count == processes.count else {
+            throw CheckpointError("\(born.count) of \(processes.count) children were born")
         }
         return born
     }
@@ -223,8 +269,6 @@ struct Growth {
             try run(plan.stubs[0]) {
                 let address = $0.place(path: name)
                 $0.call("prctl PR_SET_NAME", Int(SYS_prctl), [15, address.raw, 0, 0, 0])
-                let none = $0.place(value: SIMD2<UInt64>(0, 0))
-                $0.call("prlimit core", Int(SYS_prlimit64), [0, 4, none.raw, 0])
             }
             try end(plan.stubs[0], code: plan.task.exitCode)
         }
@@ -234,6 +278,8 @@ struct Growth {
     private func end(_ stub: Stub, code: UInt32) throws {
         var program = Program(area.main)
         let signal = code & 0x7f
+        let none = program.place(value: SIMD2<UInt64>(0, 0))
+        program.call("prlimit core", Int(SYS_prlimit64), [0, 4, none.raw, 0])
         if signal == 0 {
             program.call("exit_group", Int(SYS_exit_group), [UInt64(code >> 8 & 0xff)])
         } else {
@@ -243,19 +289,37 @@ struct Growth {
     }
 }
 
-/// clone3(2) in a stub, with the id that the new task must have.
+/// clone3(2) in a stub, with the id that the new task must have; any for 0.
 enum TaskCreation {
-    static func clone(_ id: pid_t, asThread: Bool, in program: inout Program) {
-        let wanted = program.place(value: id)
+    static func cloneThread(_ id: pid_t, in program: inout Program) {
         var arguments = clinux_clone_args()
-        if asThread {
-            // CLONE_VM | FS | FILES | SIGHAND | THREAD | SYSVSEM
-            arguments.flags = 0x100 | 0x200 | 0x400 | 0x800 | 0x1_0000 | 0x4_0000
+        // CLONE_VM | FS | FILES | SIGHAND | THREAD | SYSVSEM
+        arguments.flags = 0x100 | 0x200 | 0x400 | 0x800 | 0x1_0000 | 0x4_0000
+        clone(id, arguments, in: &program)
+    }
+
+    /// - Parameter asBrother: whether it becomes a child of the stub's parent.
+    static func clone(
+        _ id: pid_t, sharing shared: Set<SharedObject>, asBrother: Bool = false, in program: inout Program
+    ) {
+        var arguments = clinux_clone_args()
+        arguments.flags = shared.reduce(0) { $0 | $1.flag }
+        if asBrother {
+            // CLONE_PARENT; its end is told by the signal that tells the stub's.
+            arguments.flags |= 0x8000
         } else {
             arguments.exit_signal = UInt64(SIGCHLD)
         }
-        arguments.set_tid = wanted.raw
-        arguments.set_tid_size = 1
+        clone(id, arguments, in: &program)
+    }
+
+    private static func clone(_ id: pid_t, _ arguments: clinux_clone_args, in program: inout Program) {
+        let wanted = program.place(value: id)
+        var arguments = arguments
+        if id != 0 {
+            arguments.set_tid = wanted.raw
+            arguments.set_tid_size = 1
+        }
         let address = program.place(value: arguments)
         program.call(
             "clone3 with id \(id)", Int(CLINUX_SYS_clone3),

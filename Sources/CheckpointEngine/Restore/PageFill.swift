@@ -10,45 +10,52 @@ final class PageFill: PageSink {
     private let memory: TaskMemory
     /// Pages that lie in the file and are not written.
     private let skipped: Range<UInt64>?
+    /// Where pages may be there already, shared with others: only those that differ are written.
+    private let known: [Range<UInt64>]
     /// Mappings that may have huge pages.
     private let roomy: [Range<UInt64>]
     /// Whether the kernel gave one whenever it was asked.
     private let hasHugePages: Atomic<Bool>
 
-    init(_ task: pid_t, except skipped: Range<UInt64>? = nil, roomy: [Range<UInt64>] = []) {
+    /// - Parameters:
+    ///   - skipped: a mapping whose pages lie in the file and are not written.
+    ///   - known: mappings in which pages are compared first, in order.
+    ///   - roomy: mappings in which pages may be huge, in order.
+    init(
+        _ task: pid_t, except skipped: Range<UInt64>? = nil, known: [Range<UInt64>] = [], roomy: [Range<UInt64>] = []
+    ) {
         memory = TaskMemory(task)
         self.skipped = skipped
+        self.known = known
         self.roomy = roomy
         hasHugePages = Atomic(!roomy.isEmpty)
     }
 
-    /// - Parameters:
-    ///   - ranges: where the file's pages go, in the order in which they lie in it.
-    ///   - skipped: a mapping whose pages lie in the file and are not written.
-    ///   - roomy: mappings in which pages may be huge.
-    ///   - runner: of the task, in which the memory is mapped and may be written.
-    static func run(
-        _ ranges: [Range<UInt64>], except skipped: Range<UInt64>? = nil, roomy: [Range<UInt64>] = [],
-        of pagemap: Pagemap, in images: RestoreImages, by runner: inout ProgramRunner
-    ) throws {
+    /// - Parameter runner: of the task, in which the memory is mapped and may be written.
+    /// - Returns: the sum of the pages.
+    func run(
+        _ runs: [PageRun], of pagemap: Pagemap, in images: RestoreImages, by runner: inout ProgramRunner
+    ) throws -> PageSum {
         try runner.flush()
         let file = try PageFile(pagemap, in: images)
-        let sink = PageFill(runner.stub.hostProcess, except: skipped, roomy: roomy)
-        let sums = try PageCopier.copy([PageStream(ranges: ranges, source: { file }, sink: sink)])
-        let name = ImageKind.pages.fileName(pagemap.pagesID)
-        if let expected = images.directory.pageSum(name), sums[0].value != expected {
-            throw CheckpointError("\(name): is damaged: its checksum is not that in checksums.stasis")
-        }
+        return try PageCopier.copy([PageStream(runs: runs, source: { file }, sink: self)])[0]
     }
 
     func write(_ piece: PagePiece, from buffer: borrowing PageBuffer) throws {
-        guard let skipped, piece.ranges.contains(where: skipped.overlaps) else {
+        guard !known.isEmpty || skipped.map({ piece.ranges.contains(where: $0.overlaps) }) ?? false else {
             return try write(piece.ranges[...], from: buffer, at: 0)
         }
         var done = 0
         for range in piece.ranges {
-            if !skipped.overlaps(range) { try write([range], from: buffer, at: done) }
-            done += range.count
+            defer { done += range.count }
+            if let skipped, skipped.overlaps(range) { continue }
+            if !Self.covers(known, range) {
+                try write([range], from: buffer, at: done)
+                continue
+            }
+            for different in try memory.pages(of: range, unlike: buffer, at: done) {
+                try memory.write([different], from: buffer, at: done + Int(different.lowerBound - range.lowerBound))
+            }
         }
     }
 
@@ -56,7 +63,7 @@ final class PageFill: PageSink {
         _ ranges: ArraySlice<Range<UInt64>>, from buffer: borrowing PageBuffer, at start: Int
     ) throws {
         if let range = ranges.first, range.count == PagePiece.limit, hasHugePages.load(ordering: .relaxed),
-            isRoomy(range)
+            Self.covers(roomy, range)
         {
             // Of a range without any page the kernel makes none that is huge.
             try memory.write([range.lowerBound..<range.lowerBound + 4096], from: buffer, at: start)
@@ -65,15 +72,11 @@ final class PageFill: PageSink {
         try memory.write(ranges, from: buffer, at: start)
     }
 
-    private func isRoomy(_ range: Range<UInt64>) -> Bool {
-        // They are in order and do not overlap.
-        var (low, high) = (0, roomy.count)
-        while low < high {
-            let middle = (low + high) / 2
-            if roomy[middle].upperBound <= range.lowerBound { low = middle + 1 } else { high = middle }
-        }
-        return low < roomy.count && roomy[low].lowerBound <= range.lowerBound
-            && range.upperBound <= roomy[low].upperBound
+    private static func covers(_ mappings: [Range<UInt64>], _ range: Range<UInt64>) -> Bool {
+        // They do not overlap.
+        let first = mappings.firstIndex(ordered: { $0.upperBound > range.lowerBound })
+        return first < mappings.count && mappings[first].lowerBound <= range.lowerBound
+            && range.upperBound <= mappings[first].upperBound
     }
 }
 

@@ -18,8 +18,12 @@ package struct RestorePolicy: Sendable {
     package var givesRealTimeIO = false
     /// Whether config.json makes a UTS namespace, whose names an image may set.
     package var makesHostName = false
+    /// Whether config.json makes an IPC namespace, in which an image may make objects.
+    package var makesIPC = false
     /// Of those that config.json makes, the namespaces whose sysctls an image may set.
     package var parameterNamespaces: Namespaces = []
+    /// Whether config.json mounts cgroups that a process can write to.
+    package var writesCgroups = false
     /// Whether the container has a terminal.
     package var hasTerminal: Bool
     /// `nil` for one that the container joins, whose maps only the kernel tells.
@@ -51,8 +55,13 @@ package struct RestorePolicy: Sendable {
     /// Fails if a thread is to have more than the configuration gives.
     func check(_ plan: ProcessPlan, _ images: RestoreImages) throws {
         try checkLimits(of: plan)
-        for thread in plan.threads { try about("\(plan)") { try images.tunables(of: thread).check(self) } }
-        for core in plan.cores where core.hasThreadCore {
+        // Elsewhere a program with a set-user-ID bit would believe files that its caller has made.
+        if let root = plan.root, capabilities & 1 << Self.sysChroot == 0 {
+            throw CheckpointError(
+                "\(plan): has its root directory at \(root), and config.json does not grant CAP_SYS_CHROOT")
+        }
+        for (thread, _) in plan.everyThread { try about("\(plan)") { try images.tunables(of: thread).check(self) } }
+        for (_, core) in plan.everyThread where core.hasThreadCore {
             let credentials = core.threadCore.creds
             _ = try about("\(plan)") { try AppArmorProfile.entered(by: credentials, images, self) }
             let sets = [
@@ -89,9 +98,12 @@ package struct RestorePolicy: Sendable {
 
     /// Fails if a socket has options that none like it can have, or passes for somebody's that config.json does not make.
     func check(_ entries: [SocketOptionEntry], of file: FileEntry?, _ userNamespace: UserNamespace) throws {
-        guard let file, file.hasUsk || file.hasIsk else { throw CheckpointError("is no socket of files.img") }
+        guard let file, file.hasUsk || file.hasIsk || file.hasNlsk || file.hasPsk else {
+            throw CheckpointError("is no socket of files.img")
+        }
         let peer = try PeerCredentials(entries)
         let senders = try MessageSender.all(entries).values
+        _ = try MessageOrigin.all(entries)
         for user in senders.map(\.user) + (peer.map { [$0.user] } ?? []) {
             guard allows(user: user) else {
                 throw CheckpointError("passes for user \(user)'s, whom config.json does not give a process")
@@ -104,6 +116,6 @@ package struct RestorePolicy: Sendable {
             }
             _ = try userNamespace.outside(group: group)
         }
-        try SocketOptionTable.check(entries, isUnix: file.hasUsk)
+        try SocketOptionTable.check(entries, of: file)
     }
 }

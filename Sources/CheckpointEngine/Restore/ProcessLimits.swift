@@ -63,6 +63,7 @@ extension RestorePolicy {
 
     private func grants(_ capability: UInt64) -> Bool { capabilities & 1 << capability != 0 }
 
+    static let sysChroot: UInt64 = 18
     private static let setPcap: UInt64 = 8, netAdmin: UInt64 = 12, netRaw: UInt64 = 13, rawIO: UInt64 = 17
     private static let sysAdmin: UInt64 = 21, sysNice: UInt64 = 23, sysResource: UInt64 = 24
 
@@ -87,7 +88,7 @@ extension RestorePolicy {
                         + "\(limits.memoryPressure); lower process.oomScoreAdj, or grant CAP_SYS_RESOURCE")
             }
         }
-        for (thread, core) in zip(plan.threads, plan.cores) where core.hasThreadCore {
+        for (thread, core) in plan.everyThread where core.hasThreadCore {
             let state = core.threadCore
             // SECBIT_KEEP_CAPS is everybody's.
             guard state.creds.secbits & ~0x10 == 0 || grants(Self.setPcap) else {
@@ -146,8 +147,7 @@ extension RestorePolicy {
         for file in images.files.values.sorted(by: { $0.id < $1.id }) {
             try about("file \(file.id)") {
                 if let owner = file.signalOwner, owner.pid != 0 { try check(owner, targets) }
-                if file.hasIsk { try check(file.isk.opts) }
-                if file.hasUsk { try check(file.usk.opts) }
+                if let options = file.socketOptions { try check(options) }
             }
         }
         try checkPipes(images, processes)
@@ -182,8 +182,24 @@ extension RestorePolicy {
         }
     }
 
+    /// The most bytes that may wait in a unix socket: its buffer, and the message that was begun when it was nearly full.
+    var longestUnixQueue: Int { grants(Self.netAdmin) ? 1 << 30 : 2 * Int(limits.sendBuffer) }
+
+    /// Fails if queues of a TCP connection hold more than any socket's.
+    func checkQueues(received: UInt32, sent: UInt32) throws {
+        let isFree = grants(Self.netAdmin)
+        let (most, most2) = isFree ? (1 << 30, 1 << 30) : (limits.receiveBuffer, limits.sendBuffer)
+        guard received <= most, sent <= most2 else {
+            throw CheckpointError(
+                "a TCP connection with \(received) bytes to read and \(sent) to send, but this machine's sockets hold "
+                    + "\(limits.receiveBuffer) and \(limits.sendBuffer); raise net.ipv4.tcp_rmem and tcp_wmem")
+        }
+    }
+
     private func checkPipes(_ images: RestoreImages, _ processes: [ProcessPlan]) throws {
-        let sizes = images.pipeData.values.filter(\.entry.hasSize).map { UInt64($0.entry.size) }
+        let sizes = [images.pipeData, images.fifoData].flatMap(\.values).filter(\.entry.hasSize).map {
+            UInt64($0.entry.size)
+        }
         if let size = sizes.max(), size > limits.pipe, !grantsOutside(Self.sysResource) {
             throw CheckpointError(
                 "a pipe of \(size) bytes, but fs.pipe-max-size gives \(limits.pipe), and config.json does not grant "
@@ -192,7 +208,7 @@ extension RestorePolicy {
         if grantsOutside(Self.sysResource) || grantsOutside(Self.sysAdmin) { return }
         // Those that somebody has made larger than pipe(2) does.
         let enlarged = sizes.filter { $0 > 65_536 }.reduce(0, +)
-        let users = Set(processes.flatMap(\.cores).filter(\.hasThreadCore).map(\.threadCore.creds.uid))
+        let users = Set(processes.flatMap(\.credentials).map(\.uid))
         guard enlarged / UInt64(max(users.count, 1)) <= limits.pipes else {
             throw CheckpointError(
                 "pipes of \(enlarged) bytes, but fs.pipe-user-pages-soft gives each of \(users.count) users "

@@ -8,15 +8,30 @@ final class ProcessPlan: CustomStringConvertible {
     let parentPid: pid_t
     let group: pid_t
     let session: pid_t
+    /// Those that live.
     let threads: [pid_t]
     /// One for each thread; a zombie has just the first.
     let cores: [CoreEntry]
+    let task: TaskCoreEntry
+    /// Of a first thread that has ended before the others.
+    let endedLeader: CoreEntry?
     /// Its guard pages are in ``guards`` instead, in address order.
     let mm: MmEntry
     let guards: [VmaEntry]
     let pagemap: Pagemap?
+    var memory: ProcessMemory
     let descriptors: [FdinfoEntry]
     let directories: FsEntry
+    /// Where it has gone by chroot(2).
+    let root: String?
+    /// Of threads that have a working directory and umask of their own.
+    let threadDirectories: [pid_t: (path: String, umask: UInt32)]
+    let ids: TaskKobjIdsEntry
+    /// Of the objects that it may share, those that it is the last one to be born with, and fills.
+    var completed = Set(SharedObject.allCases)
+    /// Which of them it is born with, and whose brother it is by then; nil if it is born of its parent's stub.
+    var born: Set<SharedObject> = []
+    weak var source: ProcessPlan?
     weak var parent: ProcessPlan?
     var children: [ProcessPlan] = []
     /// The number that the next descriptor gets once all are in place.
@@ -24,7 +39,7 @@ final class ProcessPlan: CustomStringConvertible {
         let taken = Set(descriptors.map(\.fd))
         return UInt64((0...taken.count).first { !taken.contains(UInt32($0)) } ?? 0)
     }
-    /// The process under construction, then its other threads.
+    /// The process under construction, then its other threads; when it has them, those that live.
     var stubs: [Stub] = []
 
     init(_ entry: PstreeEntry, from images: RestoreImages) throws {
@@ -41,20 +56,30 @@ final class ProcessPlan: CustomStringConvertible {
         guard pid > 0, leader.mtype == .x8664, leader.hasTc else {
             throw CheckpointError("core-\(pid).img: not a process of x86-64")
         }
+        task = leader.tc
         if leader.tc.taskState == 2 {
             threads = [pid]
             cores = [leader]
+            endedLeader = nil
             mm = MmEntry()
             guards = []
             pagemap = nil
+            memory = try ProcessMemory(mm, guards: [], nil, process: pid)
             descriptors = []
             directories = FsEntry()
+            root = nil
+            threadDirectories = [:]
+            ids = TaskKobjIdsEntry()
             try checkExitCode()
             return
         }
-        threads = [pid] + (try entry.threads.map(id).filter { $0 != pid })
+        let others = try entry.threads.map(id).filter { $0 != pid }
         let images = images
-        cores = try [leader] + threads.dropFirst().map { try images.directory.entry(.core, $0) }
+        let otherCores: [CoreEntry] = try others.map { try images.directory.entry(.core, $0) }
+        let hasEnded = !leader.hasThreadInfo && leader.hasThreadCore && !others.isEmpty
+        endedLeader = hasEnded ? leader : nil
+        threads = hasEnded ? others : [pid] + others
+        cores = hasEnded ? otherCores : [leader] + otherCores
         for (thread, core) in zip(threads, cores) {
             guard core.hasThreadInfo, core.hasThreadCore, core.threadCore.hasCreds else {
                 throw CheckpointError("core-\(thread).img: no registers or no credentials in it")
@@ -65,17 +90,33 @@ final class ProcessPlan: CustomStringConvertible {
         mm.vmas.removeAll { $0.kind.contains(.guardPages) }
         self.mm = mm
         pagemap = try images.directory.pagemap(.pagemap, pid)
-        let ids: TaskKobjIdsEntry = try images.directory.entry(.ids, pid)
+        memory = try ProcessMemory(mm, guards: guards, pagemap, process: pid)
+        var threadDirectories: [pid_t: (path: String, umask: UInt32)] = [:]
+        for thread in others where try images.directory.contains(.fs, thread) {
+            let entry: FsEntry = try images.directory.entry(.fs, thread)
+            threadDirectories[thread] = (try ThreadDirectory.plan(entry, of: thread, in: images), entry.umask)
+        }
+        self.threadDirectories = threadDirectories
+        ids = try images.directory.entry(.ids, pid)
         descriptors = try images.directory.entries(.fdinfo, ids.filesID, as: FdinfoEntry.self).sorted { $0.fd < $1.fd }
         directories = try images.directory.entry(.fs, pid)
+        guard let root = images.files[directories.rootID], root.hasReg, !root.reg.ext else {
+            throw CheckpointError("fs-\(pid).img: its root directory is file \(directories.rootID), which is none")
+        }
+        self.root = root.reg.name == "/" ? nil : root.reg.name
         try check()
+    }
+
+    /// Whether a process can end like that, as wait(2) tells it.
+    static func isEnd(_ code: UInt32) -> Bool {
+        let signal = CInt(truncatingIfNeeded: code & 0x7f)
+        let harmless = [SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH]
+        return signal <= 64 && !harmless.contains(signal)
     }
 
     /// A signal that does not end the process would leave it running without a life of its own.
     private func checkExitCode() throws {
-        let signal = CInt(truncatingIfNeeded: task.exitCode & 0x7f)
-        let harmless = [SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH]
-        guard signal <= 64, !harmless.contains(signal), task.comm.utf8.count <= Self.nameLimit else {
+        guard Self.isEnd(task.exitCode), task.comm.utf8.count <= Self.nameLimit else {
             throw CheckpointError("core-\(pid).img: no process ends with exit code \(task.exitCode)")
         }
     }
@@ -95,7 +136,13 @@ final class ProcessPlan: CustomStringConvertible {
         guard task.comm.utf8.count <= Self.nameLimit else {
             throw CheckpointError("core-\(pid).img: a name of \(task.comm.utf8.count) bytes")
         }
-        for core in cores { try checkThread(core) }
+        for (_, core) in everyThread { try checkThread(core) }
+        if let endedLeader {
+            guard EndedLeader.isEnd(task.exitCode), endedLeader.threadCore.hasCreds else {
+                throw CheckpointError(
+                    "core-\(pid).img: no first thread ends with exit code \(task.exitCode), or without credentials")
+            }
+        }
         var end: UInt64 = 0
         for mapping in mm.vmas {
             let isKernels = mapping.kind.contains(.vsyscall)
@@ -124,10 +171,23 @@ final class ProcessPlan: CustomStringConvertible {
         guard mm.mmSavedAuxv.count <= 128, descriptors.allSatisfy({ $0.fd < 1 << 20 }) else {
             throw CheckpointError("mm-\(pid).img or its descriptors: a number is too large")
         }
+        if let root, !root.isAbsolutePath {
+            throw CheckpointError("fs-\(pid).img: its root directory is not called by an absolute path")
+        }
         guard mm.aios.isEmpty else { throw CheckpointError("task \(pid): asynchronous I/O cannot be restored yet") }
     }
 
-    var task: TaskCoreEntry { cores[0].tc }
+    /// The threads, and before them a first one that has ended.
+    var everyThread: [(id: pid_t, core: CoreEntry)] {
+        let ended = endedLeader.map { [(id: pid, core: $0)] } ?? []
+        return ended + zip(threads, cores).map { (id: $0, core: $1) }
+    }
+
+    var credentials: [CredsEntry] { everyThread.map(\.core).filter(\.hasThreadCore).map(\.threadCore.creds) }
+
+    /// Whether another process has an object, too.
+    func shares(_ object: SharedObject) -> Bool { born.contains(object) || !completed.contains(object) }
+
     var isZombie: Bool { task.taskState == 2 }
     var isStopped: Bool { task.taskState == 3 }
     /// What stops it again: job control's own signal where that would do it, SIGSTOP in any case.
@@ -165,7 +225,9 @@ final class ProcessPlan: CustomStringConvertible {
             order.append(plan)
         }
         guard let first = order.first else { throw CheckpointError("pstree.img: no process in it") }
-        guard !first.isZombie else { throw CheckpointError("pstree.img: its first process has ended") }
+        guard !first.isZombie, first.endedLeader == nil else {
+            throw CheckpointError("pstree.img: its first process has ended")
+        }
         for plan in order.dropFirst() {
             guard let parent = plans[plan.parentPid], parent !== plan, !parent.isZombie else {
                 throw CheckpointError("pstree.img: task \(plan.pid) has no parent \(plan.parentPid)")
@@ -174,6 +236,7 @@ final class ProcessPlan: CustomStringConvertible {
             parent.children.append(plan)
         }
         guard first.all.count == order.count else { throw CheckpointError("pstree.img: the processes are no tree") }
+        try SharedObject.plan(first)
         return first
     }
 
@@ -187,4 +250,9 @@ final class ProcessPlan: CustomStringConvertible {
         }
         return found
     }
+}
+
+extension String {
+    /// Whether it is an absolute path that a stub has room for. path_resolution(7) PATH_MAX.
+    var isAbsolutePath: Bool { hasPrefix("/") && !utf8.contains(0) && utf8.count < 4096 }
 }

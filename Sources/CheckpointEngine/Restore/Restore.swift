@@ -39,58 +39,31 @@ package struct Restore {
             try about("socket \(id)") { try policy.check(entries, of: images.files[id], images.userNamespace) }
         }
         for kind in kinds { try kind.plan(plan) }
+        try images.directory.verify()
     }
 
     /// The id that the container's first process must have in its pid namespace.
     package var firstPid: pid_t { first.pid }
 
+    /// What keeps peers silent until ``release()``, to be closed as soon as the container has a network.
+    package var connectionLock: ConnectionLock { plan[TCPConnection.self].lock }
+
     /// Turns the process that waits in the new container into the dumped tree, which stands still until ``release()``.
     ///
     /// - Parameters:
     ///   - process: the container's first process, as the engine sees it.
+    ///   - cgroups: the directories of its cgroups, by controller; that of v2 under the empty name.
     ///   - streams: what the container's standard streams become.
-    package func prepare(in process: pid_t, streams: [CInt]) throws -> RestoreStatistics {
+    package func prepare(in process: pid_t, cgroups: [String: String], streams: [CInt]) throws -> RestoreStatistics {
         var statistics = RestoreStatistics()
         let start = microseconds()
+        // Of the engine alone: the container's processes have theirs from config.json and the images.
+        try ResourceLimit.raiseOwnOpenFiles()
         let news = StopNews()
         defer { withExtendedLifetime(news) {} }
-        let confinement = try Confinement(of: process, images, policy)
-        let workshop = try Workshop(plan, in: process, streams: streams)
-        let userNamespace = workshop.userNamespace
-        if !policy.hasTerminal {
-            let user = try userNamespace.outside(user: policy.user)
-            for stream in streams.prefix(3) {
-                try handStream(stream, to: user, sparesReadOnly: userNamespace != .own)
-            }
-        }
-        for kind in kinds { try kind.recreate(in: workshop) }
-        let shared = try SharedMemoryStore(first, images)
-        let root = try Stub.first(process, process: first.pid)
-        first.stubs = [root]
-        let area = try inject(root, spare: shared.largest)
-
-        var growth = Growth(first, area)
-        try growth.run()
-        for kind in kinds { try kind.furnish(first, in: workshop, area: area) }
-        statistics.forking = microseconds() - start
-        logger.debug("\(first.all.count) processes grown after \(statistics.forking) us")
-
+        let confinement = try Confinement(of: process, self.plan)
+        let (area, userNamespace) = try build(in: process, cgroups, streams: streams, start: start, &statistics)
         let living = first.all.filter { !$0.isZombie }
-        workshop.processes = Dictionary(uniqueKeysWithValues: living.map { ($0.pid, $0) })
-        for plan in living {
-            try about("\(plan)") {
-                if plan.task.hasRlimits {
-                    let (limits, lowered) = policy.limits(of: plan)
-                    try ResourceLimits.raise(limits, of: plan.stubs[0].hostProcess)
-                    if !lowered.isEmpty {
-                        logger.warning("\(plan): limits lowered to this machine's: \(lowered.joined(separator: ", "))")
-                    }
-                }
-                var furnishing = try Furnishing(plan, images, policy, workshop, shared, area)
-                try furnishing.run()
-            }
-            statistics.pagesRestored += (plan.pagemap?.storedBytes ?? 0) / 4096
-        }
         for plan in living {
             try about("\(plan)") {
                 try adjustMemoryPressure(plan)
@@ -105,7 +78,7 @@ package struct Restore {
         for plan in living {
             try about("\(plan)") {
                 let dressing = Dressing(plan: plan, images: images, policy: policy, area: area)
-                try dressing.arm()
+                try dressing.arm(in: self.plan)
                 try dressing.release()
             }
         }
@@ -113,8 +86,57 @@ package struct Restore {
         return statistics
     }
 
+    /// Grows the tree, and gives each process its descriptors and memory. What the engine has made is closed at the end.
+    private func build(
+        in process: pid_t, _ cgroups: [String: String], streams: [CInt], start: UInt64,
+        _ statistics: inout RestoreStatistics
+    ) throws -> (InjectedArea, UserNamespace) {
+        let workshop = try Workshop(plan, in: process, cgroups: cgroups, streams: streams)
+        let userNamespace = workshop.userNamespace
+        for kind in kinds { try kind.recreate(in: workshop) }
+        if !policy.hasTerminal {
+            let user = try userNamespace.outside(user: policy.user)
+            for stream in streams.prefix(3) {
+                try handStream(stream, to: user, sparesReadOnly: userNamespace != .own)
+            }
+        }
+        let root = try Stub.first(process, process: first.pid)
+        first.stubs = [root]
+        let area = try inject(
+            root, spare: max(workshop[SharedMemory.self].largest, SystemVSegment.largest(in: workshop)))
+
+        let living = first.all.filter { !$0.isZombie }
+        for plan in living { try about("\(plan)") { try raiseLimits(of: root.hostProcess, for: plan) } }
+        var growth = Growth(first, area, images)
+        try growth.run()
+        for kind in kinds { try kind.furnish(first, in: workshop, area: area) }
+        statistics.forking = microseconds() - start
+        logger.debug("\(first.all.count) processes grown after \(statistics.forking) us")
+
+        workshop.processes = Dictionary(uniqueKeysWithValues: living.map { ($0.pid, $0) })
+        for plan in living {
+            try about("\(plan)") {
+                var furnishing = try Furnishing(plan, images, policy, workshop, area)
+                try furnishing.run()
+            }
+            if plan.completed.contains(.memory) { statistics.pagesRestored += (plan.pagemap?.storedBytes ?? 0) / 4096 }
+        }
+        for plan in living {
+            try about("\(plan)") {
+                var runner = ProgramRunner(plan.stubs[0], area)
+                for kind in kinds { try kind.connect(plan, in: workshop, by: &runner) }
+                try runner.flush()
+            }
+        }
+        for kind in kinds { try kind.settle(first, in: workshop, area: area) }
+        return (area, userNamespace)
+    }
+
     /// Lets the restored tree run.
+    ///
+    /// What can still fail comes before connections, which are not to be had back once their peers have heard of them.
     package func release() throws {
+        for kind in kinds.reversed() { try kind.release(plan) }
         for stub in first.all.filter({ !$0.isZombie }).flatMap(\.stubs) { try stub.release() }
     }
 
@@ -170,6 +192,16 @@ package struct Restore {
             "munmap above the agent", Int(SYS_munmap), [area.end.raw, 0x7fff_ffff_f000 - area.end.raw])
         try root.run(program, agent: area.base)
         return area
+    }
+
+    /// All others are born with the limits of the first process, and lower them to their own in the end.
+    private func raiseLimits(of root: pid_t, for plan: ProcessPlan) throws {
+        guard plan.task.hasRlimits else { return }
+        let (limits, lowered) = policy.limits(of: plan)
+        try ResourceLimits.raise(limits, of: root)
+        if !lowered.isEmpty {
+            logger.warning("\(plan): limits lowered to this machine's: \(lowered.joined(separator: ", "))")
+        }
     }
 
     /// Lowering it needs CAP_SYS_RESOURCE, so a container that lowered its own stays where the engine is.

@@ -11,7 +11,8 @@ package final class RestoreImages {
     let externalDescriptors: [String]
     /// What is in pipes and sockets stays in its files until it is needed.
     let pipeData: [UInt32: (entry: PipeDataEntry, place: PayloadPlace)]
-    let socketQueues: [UInt32: [PayloadPlace]]
+    let fifoData: [UInt32: (entry: PipeDataEntry, place: PayloadPlace)]
+    let socketQueues: [UInt32: [SocketMessage]]
     let socketOptions: [UInt32: [SocketOptionEntry]]
     private let payloads: [String: PayloadFile]
     let seccompFilters: [SeccompFilter]
@@ -28,7 +29,6 @@ package final class RestoreImages {
         guard inventory.imgVersion == 2 || inventory.imgVersion == 1 else {
             throw CheckpointError("inventory.img: image version \(inventory.imgVersion) is not known")
         }
-        try directory.verify()
         let number = inventory.rootIds.userNsID
         userNamespace =
             try directory.contains(.userns, number) ? UserNamespace(try directory.entry(.userns, number)) : .own
@@ -41,22 +41,25 @@ package final class RestoreImages {
         }
         self.files = files
         var pipeData: [UInt32: (entry: PipeDataEntry, place: PayloadPlace)] = [:]
-        var queues: [UInt32: [PayloadPlace]] = [:]
+        var fifoData = pipeData
+        var queues: [UInt32: [SocketMessage]] = [:]
         var payloads: [String: PayloadFile] = [:]
         if try directory.contains(.pipesData) {
             payloads[ImageKind.pipesData.pattern] = PayloadFile(
                 try directory.visit(.pipesData, as: PipeDataEntry.self) { pipeData[$0.pipeID] = ($0, $1) })
         }
+        if try directory.contains(.fifoData) {
+            payloads[ImageKind.fifoData.pattern] = PayloadFile(
+                try directory.visit(.fifoData, as: PipeDataEntry.self) { fifoData[$0.pipeID] = ($0, $1) })
+        }
         if try directory.contains(.socketQueues) {
             payloads[ImageKind.socketQueues.pattern] = PayloadFile(
                 try directory.visit(.socketQueues, as: SkPacketEntry.self) { entry, place in
-                    guard entry.scm.isEmpty else {
-                        throw CheckpointError("sk-queues.img: descriptors under way cannot be restored yet")
-                    }
-                    queues[entry.idFor, default: []].append(place)
+                    queues[entry.idFor, default: []].append(try SocketMessage(entry, at: place))
                 })
         }
         self.pipeData = pipeData
+        self.fifoData = fifoData
         socketQueues = queues
         socketOptions =
             try directory.contains(SocketOptionEntry.fileName)

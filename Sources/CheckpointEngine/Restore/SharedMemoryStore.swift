@@ -2,55 +2,80 @@ import CheckpointImages
 import LinuxSystem
 import Tracee
 
-/// Memory that processes share (MAP_SHARED | MAP_ANONYMOUS): each object is made once and mapped by its owners.
+/// ``SharedMemory`` on its way back: each object is made once, when somebody has it first, and mapped by its owners.
 ///
-/// The engine makes it empty; the first process that maps it fills it, so that its pages are charged to the container.
-final class SharedMemoryStore {
+/// The engine makes it empty; the first process that has it fills it, so that its pages are charged to the container.
+final class SharedMemoryStore: KindState {
     private struct Object {
-        var descriptor: CInt
-        var size: UInt64
+        let size: UInt64
+        let pagemap: Pagemap
+        let make: () throws -> OwnedDescriptor
+        var descriptor: CInt?
         var isFilled = false
+
+        var end: UInt64 { pagemap.entries.last.map { $0.vaddr + $0.pageCount * 4096 } ?? 0 }
     }
 
-    private let images: RestoreImages
-    private let sizes: [UInt64: UInt64]
     private var objects: [UInt64: Object] = [:]
 
-    init(_ first: ProcessPlan, _ images: RestoreImages) throws {
-        self.images = images
-        var sizes: [UInt64: UInt64] = [:]
-        for plan in first.all {
-            for mapping in plan.mm.vmas {
-                guard let id = try Self.id(of: mapping, images) else { continue }
-                let (end, overflow) = mapping.pgoff.addingReportingOverflow(mapping.length)
-                guard !overflow, end < 1 << 46 else { throw CheckpointError("\(plan): shared memory of \(end) bytes") }
-                sizes[id] = max(sizes[id] ?? 0, end)
-            }
+    deinit { for object in objects.values { if let descriptor = object.descriptor { close(descriptor) } } }
+
+    /// Plans an object, whose pages are in `pagemap-shmem-ID.img`.
+    ///
+    /// - Parameter make: makes it empty, of this size; anonymous memory if there is no other way.
+    func add(
+        _ id: UInt64, size: UInt64, from images: RestoreImages, make: (() throws -> OwnedDescriptor)? = nil
+    ) throws {
+        let pagemap = try images.directory.pagemap(.shmemPagemap, id)
+        let object = Object(size: size, pagemap: pagemap, make: make ?? { try Self.anonymous(size) })
+        guard object.end <= 1 << 46, object.end <= size || object.end - size < 4096 else {
+            throw CheckpointError("pagemap-shmem-\(id).img: a page behind the end of the memory")
         }
-        self.sizes = sizes
+        guard objects.updateValue(object, forKey: id) == nil else {
+            throw CheckpointError("shared memory \(id) is there twice")
+        }
     }
 
-    deinit { for object in objects.values { close(object.descriptor) } }
-
-    /// The number of the object that a mapping maps, `nil` if it maps something else. CRIU from 3.x writes it as an
-    /// unlinked memory file named `/dev/zero`; both are the same to the kernel.
+    /// The number of the object that a mapping maps, `nil` if it maps something else.
     static func id(of mapping: VmaEntry, _ images: RestoreImages) throws -> UInt64? {
         if mapping.kind.contains(.anonymousShared) { return mapping.shmid }
-        guard mapping.kind.contains(.fileShared), let file = images.files[UInt32(truncatingIfNeeded: mapping.shmid)],
-            file.hasMemfd
-        else { return nil }
-        guard let inode = images.memoryFiles[file.memfd.inodeID], inode.name == "/dev/zero" else {
-            throw CheckpointError("a mapped memory file (memfd) cannot be restored yet")
+        guard !mapping.kind.isDisjoint(with: [.fileShared, .filePrivate]) else { return nil }
+        return try id(of: images.files[UInt32(truncatingIfNeeded: mapping.shmid)], images)
+    }
+
+    /// The same for an open file.
+    static func id(of file: FileEntry?, _ images: RestoreImages) throws -> UInt64? {
+        guard let file, file.hasMemfd else { return nil }
+        guard let inode = images.memoryFiles[file.memfd.inodeID] else {
+            throw CheckpointError("memfd.img: no memory file \(file.memfd.inodeID)")
         }
         return UInt64(inode.shmid)
     }
 
-    /// The largest object, for which the tasks need a spare place in their memory.
-    var largest: UInt64 { sizes.values.max() ?? 0 }
+    /// Those that a process has and nobody has filled yet.
+    func empty(in plan: ProcessPlan, _ images: RestoreImages) throws -> [UInt64] {
+        let opened = plan.descriptors.map(\.id)
+        let files = (opened + images.filesUnderWay(to: opened) + [plan.mm.exeFileID]).map { images.files[$0] }
+        let ids = try plan.mm.vmas.map { try Self.id(of: $0, images) } + files.map { try Self.id(of: $0, images) }
+        return Set(ids.compactMap { $0 }).filter { objects[$0]?.isFilled == false }.sorted()
+    }
 
+    /// The room that a task needs to fill the largest object.
+    var largest: UInt64 { objects.values.map(\.end).max() ?? 0 }
+
+    /// The object as a file that may be read and written.
     func descriptor(_ id: UInt64) throws -> CInt {
-        if let known = objects[id] { return known.descriptor }
-        guard let size = sizes[id] else { throw CheckpointError("no shared memory \(id)") }
+        guard let object = objects[id] else { throw CheckpointError("no shared memory \(id)") }
+        if let known = object.descriptor { return known }
+        let made = try object.make().release()
+        objects[id]?.descriptor = made
+        return made
+    }
+
+    /// The same, if it was made.
+    func made(_ id: UInt64) -> CInt? { objects[id]?.descriptor }
+
+    private static func anonymous(_ size: UInt64) throws -> OwnedDescriptor {
         let address = mmap(nil, Int(size), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)
         guard let address, Int(bitPattern: address) != -1 else {
             throw SystemError(.current, "make shared memory of \(size) bytes")
@@ -58,33 +83,40 @@ final class SharedMemoryStore {
         defer { munmap(address, Int(size)) }
         let start = UInt(bitPattern: address)
         let link = "/proc/self/map_files/" + String(start, radix: 16) + "-" + String(start + UInt(size), radix: 16)
-        let made = try openAt(AT_FDCWD, link, O_RDWR).release()
-        objects[id] = Object(descriptor: made, size: size)
-        return made
+        return try openAt(AT_FDCWD, link, O_RDWR)
     }
 
-    /// Fills an object, if nobody has yet.
+    /// Fills an object.
     ///
     /// - Parameters:
     ///   - descriptor: of the object, in the task that runs the program.
     ///   - place: where it may be mapped meanwhile.
-    func fill(_ id: UInt64, descriptor: CInt, at place: RemoteAddress, by runner: inout ProgramRunner) throws {
+    func fill(
+        _ id: UInt64, descriptor: CInt, at place: RemoteAddress, from images: RestoreImages,
+        by runner: inout ProgramRunner
+    ) throws {
         guard let object = objects[id], !object.isFilled else { return }
         objects[id]?.isFilled = true
-        let pagemap = try images.directory.pagemap(.shmemPagemap, id)
-        for entry in pagemap.entries where entry.vaddr + entry.pageCount * 4096 > object.size {
-            throw CheckpointError("pagemap-shmem-\(id).img: a page behind the end of the memory")
-        }
-        let size = object.size
+        guard object.end > 0 else { return }
         try runner.add {
             $0.call(
                 "mmap of shared memory", Int(SYS_mmap),
-                [place.raw, size, 3, 0x10_0001, UInt64(descriptor), 0], expecting: Int(place.raw))
+                [place.raw, object.end, 3, 0x10_0001, UInt64(descriptor), 0], expecting: Int(place.raw))
         }
+        try PageFill.run(shared: object.pagemap, at: place, from: images, by: &runner)
+        try runner.add { $0.call("munmap of shared memory", Int(SYS_munmap), [place.raw, object.end]) }
+    }
+}
+
+extension PageFill {
+    /// Fills shared memory that a task has mapped at `place`.
+    static func run(
+        shared pagemap: Pagemap, at place: RemoteAddress, from images: RestoreImages, by runner: inout ProgramRunner
+    ) throws {
         let ranges = pagemap.entries.filter(\.isStored).map {
             (place.raw + $0.vaddr)..<(place.raw + $0.vaddr + $0.pageCount * 4096)
         }
-        try PageFill.run(ranges, of: pagemap, in: images, by: &runner)
-        try runner.add { $0.call("munmap of shared memory", Int(SYS_munmap), [place.raw, size]) }
+        let sum = try PageFill(runner.stub.hostProcess).run([PageRun](ranges), of: pagemap, in: images, by: &runner)
+        try images.directory.check(sum, of: pagemap)
     }
 }

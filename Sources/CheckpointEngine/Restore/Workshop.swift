@@ -16,6 +16,8 @@ final class Workshop {
     let policy: RestorePolicy
     /// As the engine sees it.
     let firstProcess: pid_t
+    /// The directories of the container's own cgroups, by controller; that of v2 under the empty name.
+    let cgroups: [String: String]
     private let states: KindStates
     private let entries: [UInt32: FileEntry]
 
@@ -29,15 +31,15 @@ final class Workshop {
     private var kept: [CInt] = []
 
     private struct Passing: Hashable {
-        let file: UInt32
-        let flags: CInt
+        let file: PassingFile
         let identity: Identity?
     }
 
     /// - Parameters:
     ///   - first: the container's first process, already in its namespaces and root.
     ///   - streams: what stands for the container's standard streams now.
-    init(_ plan: RestorePlan, in first: pid_t, streams: [CInt]) throws {
+    init(_ plan: RestorePlan, in first: pid_t, cgroups: [String: String], streams: [CInt]) throws {
+        self.cgroups = cgroups
         let images = plan.images
         self.streams = streams
         policy = plan.policy
@@ -75,20 +77,32 @@ final class Workshop {
         throw CheckpointError("file \(id): this kind of file (\(entry.type)) cannot be restored yet")
     }
 
-    /// A regular file or directory that its task does not keep open. Those who may do the same share it.
-    func passingDescriptor(for file: RegFileEntry, flags: CInt) throws -> CInt {
-        let key = Passing(file: file.id, flags: flags, identity: opener?.own)
-        if let known = passing[key] { return known }
-        let opened = keep(try RegularFile.open(file, flags: flags, in: self))
-        passing[key] = opened
-        return opened
+    /// A file or directory that its task does not keep open. Those who may do the same share it.
+    func passingDescriptor(for file: FileEntry, flags: CInt) throws -> CInt {
+        let wanted = PassingFile(id: file.id, flags: flags)
+        if let known = passing[key(wanted)] { return known }
+        let opened =
+            try file.hasMemfd
+            ? MemFD.open(file, flags: flags, in: self) : RegularFile.open(file.reg, flags: flags, in: self)
+        return adopt(opened, as: wanted)
     }
+
+    private func key(_ file: PassingFile) -> Passing { Passing(file: file, identity: opener?.own) }
 
     /// Takes in an open file that a task has made for an entry.
     func adopt(_ descriptor: consuming OwnedDescriptor, as id: UInt32) { made[id] = descriptor.release() }
 
+    @discardableResult
+    func adopt(_ descriptor: consuming OwnedDescriptor, as file: PassingFile) -> CInt {
+        let opened = keep(descriptor)
+        passing[key(file)] = opened
+        return opened
+    }
+
     /// Whether an entry's file is there.
     func has(_ id: UInt32) -> Bool { made[id] != nil }
+
+    func has(_ file: PassingFile) -> Bool { passing[key(file)] != nil }
 
     func entry(_ id: UInt32) -> FileEntry? { entries[id] }
 
@@ -96,18 +110,7 @@ final class Workshop {
     subscript<K: Kind>(kind: K.Type) -> K.RestoreState { states[restore: kind] }
 
     /// Does something with the container's root as this program's, for calls that take a path and no directory.
-    func inRoot<R>(_ body: () throws -> R) throws -> R {
-        let home = try openAt(AT_FDCWD, "/", CLINUX_O_PATH | O_DIRECTORY)
-        let place = try openAt(AT_FDCWD, ".", CLINUX_O_PATH | O_DIRECTORY)
-        let (there, back, before) = (root, home.raw, place.raw)
-        try system("go into the container's root") { fchdir(there) }
-        try system("go into the container's root") { chroot(".") }
-        let result = Result { try body() }
-        try system("leave the container's root") { fchdir(back) }
-        try system("leave the container's root") { chroot(".") }
-        try system("go back") { fchdir(before) }
-        return try result.get()
-    }
+    func inRoot<R>(_ body: () throws -> R) throws -> R { try CheckpointEngine.inRoot(root, body) }
 
     /// Whether a directory is in the container's root file system or on a tmpfs that config.json mounts for it alone:
     /// not among files of the host that are mounted into it.
@@ -171,4 +174,18 @@ final class Workshop {
         try joinNamespaces(home.raw, .network)
         return result
     }
+}
+
+/// Does something with another root directory, in which it begins, for calls that take a path and no directory.
+func inRoot<R>(_ root: CInt, _ body: () throws -> R) throws -> R {
+    let home = try openAt(AT_FDCWD, "/", CLINUX_O_PATH | O_DIRECTORY)
+    let place = try openAt(AT_FDCWD, ".", CLINUX_O_PATH | O_DIRECTORY)
+    let (back, before) = (home.raw, place.raw)
+    try system("go into another root") { fchdir(root) }
+    try system("go into another root") { chroot(".") }
+    let result = Result { try body() }
+    try system("leave another root") { fchdir(back) }
+    try system("leave another root") { chroot(".") }
+    try system("go back") { fchdir(before) }
+    return try result.get()
 }

@@ -98,7 +98,11 @@ private func request(
         hostMounts: Set(hostMounts.map(\.destination)), hasTerminal: spec.process?.terminal == true,
         options: options.carried, logger: logger)
     request.usableCPUs = cgroups.usableCPUs()
+    request.cgroups = cgroups.paths
+    request.writesCgroups = spec.writesCgroups
+    request.makesIPC = spec.makes(.ipc)
     request.parameterNamespaces = spec.parameterNamespaces
+    request.makesNetwork = spec.makes(.network)
     request.memoryMounts = spec.memoryMounts
     request.devices = DeviceNodes.made(by: spec)
     request.start = try container.store.loadStart(container.id, spec)
@@ -121,6 +125,15 @@ func needHostRights(_ what: String) throws(RuntimeError) {
 }
 
 extension Spec {
+    /// Whether a process can write to cgroups.
+    var writesCgroups: Bool {
+        mounts.contains { mount in
+            let source = mount.source ?? ""
+            let isBound = source.hasPrefix("/sys/fs/cgroup") || ["/", "/sys", "/sys/fs"].contains(source)
+            return (mount.type?.hasPrefix("cgroup") == true || isBound) && !mount.options.contains("ro")
+        }
+    }
+
     /// Where a tmpfs of the container's own is mounted.
     var memoryMounts: Set<String> { Set(mounts.filter { $0.type == "tmpfs" && !$0.isBind }.map(\.destination)) }
 }

@@ -49,6 +49,7 @@ private func restore(
         return try Restore(images: images, policy: policy, options: carried, logger: work.logger)
     }
     request.pid = plan.firstPid == 1 ? nil : plan.firstPid
+    request.connectionLock = plan.connectionLock
     request.pidFile = options.pidFile
     request.noPivot = options.noPivot
     request.cgroupManager = options.cgroupManager
@@ -62,10 +63,12 @@ private func restore(
         let pid = staged.pid
         let given = [0, 1, 2] + options.preservedDescriptors
         let streams = (0...(given.max() ?? 2)).map { given.contains($0) ? $0 : -1 }
-        let statistics = try restoring(id) { try plan.prepare(in: pid, streams: streams) }
+        let cgroups = staged.state.cgroups.paths
+        let statistics = try restoring(id) { try plan.prepare(in: pid, cgroups: cgroups, streams: streams) }
         try staged.publish()
-        try StateStore(root: options.stateRoot).recordStart(of: id, pid, request.spec)
+        try StateStore(root: options.stateRoot).recordStart(of: id, pid, request.spec, except: plan.connectionLock)
         try restoring(id) { try plan.release() }
+        plan.connectionLock.remove()
         try staged.runHooks(request.spec.hooks?.poststart ?? [])
         work.unlessItFails { () throws(RuntimeError) in try work.save(.statsRestore, statistics.entry) }
     } catch {
@@ -125,6 +128,8 @@ func policy(_ spec: Spec, limits inherited: ProcessLimits) throws -> RestorePoli
         hasTerminal: process?.terminal == true, userNamespace: userNamespace(spec.linux))
     policy.givesRealTimeIO = process?.ioPriority?.class == .realTime
     policy.makesHostName = spec.makes(.uts)
+    policy.makesIPC = spec.makes(.ipc)
+    policy.writesCgroups = spec.writesCgroups
     policy.parameterNamespaces = spec.parameterNamespaces
     policy.profile = process?.apparmorProfile.flatMap { $0.isEmpty ? nil : $0 }
     return policy

@@ -88,7 +88,7 @@ package struct CommandSyntax: Sendable {
     private static let checkpoint: [CommandFlag] = [
         CommandFlag("image-path", .value), CommandFlag("work-path", .value), CommandFlag("parent-path", .value),
         CommandFlag("leave-running", .toggle), CommandFlag("tcp-established", .toggle),
-        CommandFlag("tcp-skip-in-flight", .toggle),
+        CommandFlag("tcp-close", .toggle), CommandFlag("tcp-skip-in-flight", .toggle),
         CommandFlag("link-remap", .toggle), CommandFlag("ext-unix-sk", .toggle), CommandFlag("shell-job", .toggle),
         CommandFlag("lazy-pages", .toggle), CommandFlag("status-fd", .number), CommandFlag("page-server", .value),
         CommandFlag("file-locks", .toggle), CommandFlag("pre-dump", .toggle),

@@ -28,6 +28,7 @@ extension ContainerCreator {
             case .mounted:
                 let due = (request.spec.hooks?.prestart ?? []) + (request.spec.hooks?.createRuntime ?? [])
                 Trace.note("mounts are made; \(due.count) prestart and createRuntime hook(s)")
+                try lockConnections(in: "/proc/\(pid)/ns/net")
                 try hooks.run(due)
                 try channel.send(.proceed)
             case .seccompListener(let number):
@@ -59,6 +60,19 @@ extension ContainerCreator {
         }
     }
 
+    /// At the first of the places where peers could reach the container's network.
+    private func lockConnections(in namespace: String) throws(RuntimeError) {
+        guard let lock = request.connectionLock, !lock.isEmpty, !lock.isClosed else { return }
+        try launching { () throws(SystemError) in
+            let own = try openAt(AT_FDCWD, "/proc/thread-self/ns/net", O_RDONLY)
+            let there = try openAt(AT_FDCWD, namespace, O_RDONLY)
+            try joinNamespaces(there.raw, .network)
+            let result = Result { () throws(SystemError) in try lock.close() }
+            try joinNamespaces(own.raw, .network)
+            try result.get()
+        }
+    }
+
     func lendDevices(_ state: inout ContainerState, _ pid: pid_t) throws(RuntimeError) {
         guard let namespacePath = state.netNamespace else { return }
         if namespaces.created.contains(.network) {
@@ -67,6 +81,7 @@ extension ContainerCreator {
                 try NetworkDevices.hold(namespace, at: namespacePath)
             }
         }
+        try lockConnections(in: namespacePath)
         state.netDevices = try NetworkDevices(state).numbered()
         // Who cleans up after a runtime that dies here knows them by these names.
         try store.save(state)

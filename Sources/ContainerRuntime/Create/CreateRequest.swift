@@ -62,6 +62,9 @@ package struct CreateRequest: Sendable {
     /// The pid in the new pid namespace, if it shall not be the next one.
     package var pid: Int32?
 
+    /// What keeps the peers of restored connections silent: closed before anything is attached to the container's network.
+    package var connectionLock: ConnectionLock?
+
     package var notifySocket: NotifySocket?
     /// For socket activation and the like: what the process gets besides config.json's `env`.
     package var extraEnvironment: [String] = []

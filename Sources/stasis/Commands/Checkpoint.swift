@@ -11,6 +11,7 @@ struct Checkpoint: RuntimeCommand {
     @Option(help: "Path of a previous image directory, relative to this one.") var parentPath: String?
     @Flag(help: "Leave the process running after checkpointing.") var leaveRunning = false
     @Flag(help: "Allow open TCP connections.") var tcpEstablished = false
+    @Flag(help: "Let open TCP connections come back closed.") var tcpClose = false
     @Flag(help: "Skip connections that are being made.") var tcpSkipInFlight = false
     @Flag(help: "Allow unlinked files to be given a name.") var linkRemap = false
     @Flag(help: "Allow external unix sockets.") var extUnixSk = false
@@ -38,6 +39,7 @@ struct Checkpoint: RuntimeCommand {
         options.leaveRunning = leaveRunning
         options.preDump = preDump
         options.carried.tcpEstablished = tcpEstablished
+        options.carried.tcpClose = tcpClose
         options.carried.tcpSkipInFlight = tcpSkipInFlight
         options.carried.linkRemap = linkRemap
         options.carried.externalUnixSockets = extUnixSk

@@ -26,11 +26,10 @@ struct Rehearsal {
         logger.logLevel = .critical
         _ = try Restore(images: images, policy: policy, options: DumpOptions(), logger: logger)
         _ = try? images.clockOffsets()
-        let shared = try? SharedMemoryStore(first, images)
         for plan in first.all {
             if plan.isZombie { continue }
             for index in plan.cores.indices { dress(plan, index) }
-            furnish(plan, shared)
+            furnish(plan)
         }
     }
 
@@ -47,7 +46,7 @@ struct Rehearsal {
         let state = core.threadCore
         add { try ThreadState.recreate(state, tidAddress: core.threadInfo.clearTidAddr_p, in: &$0) }
         add {
-            ProcessAttributes.recreate(plan.task, plan.mm, in: &$0)
+            ProcessAttributes.recreate(plan.task, plan.mm, hugePages: 0, in: &$0)
             try SignalActions.recreate(plan.task.sigactions, in: &$0)
             try ResourceLimits.recreate(plan.task.rlimits, in: &$0)
             PendingSignals.forgetChildren(in: &$0)
@@ -79,7 +78,7 @@ struct Rehearsal {
         _ = try? Registers.registers(core.threadInfo.gpregs)
     }
 
-    private func furnish(_ plan: ProcessPlan, _ shared: SharedMemoryStore?) {
+    private func furnish(_ plan: ProcessPlan) {
         for mapping in plan.mm.vmas {
             let id = try? SharedMemoryStore.id(of: mapping, images)
             if let id, let pagemap = try? images.directory.pagemap(.shmemPagemap, id) {
@@ -109,7 +108,7 @@ struct Rehearsal {
         let plan = RestorePlan(
             images: images, first: first, policy: policy, options: DumpOptions(), states: KindStates())
         for kind in kinds { try? kind.plan(plan) }
-        let workshop = try Workshop(plan, in: getpid(), streams: [0, 1, 2])
+        let workshop = try Workshop(plan, in: getpid(), cgroups: [:], streams: [0, 1, 2])
         for id in images.files.keys.sorted() { _ = try? workshop.descriptor(for: id) }
     }
 }

@@ -38,6 +38,21 @@ final class ImageCopy {
 
     func tree() throws -> ProcessPlan { try ProcessPlan.tree(from: images()) }
 
+    /// What the plans of some kinds say to it.
+    ///
+    /// - Parameter policy: everything is allowed, unless named.
+    func plan(_ kinds: [any Kind.Type], _ policy: RestorePolicy? = nil) -> String {
+        failure {
+            let images = try images()
+            let all = RestorePolicy(
+                capabilities: .max, noNewPrivileges: false, seccomp: nil, user: 0, groups: [], limits: .most)
+            let plan = RestorePlan(
+                images: images, first: try ProcessPlan.tree(from: images), policy: policy ?? all,
+                options: DumpOptions(), states: KindStates())
+            for kind in kinds { try kind.plan(plan) }
+        }
+    }
+
     func bytes(_ name: String) throws -> [UInt8] { try readFile("\(path)/\(name)") }
 
     func put(_ name: String, _ bytes: [UInt8]) throws {

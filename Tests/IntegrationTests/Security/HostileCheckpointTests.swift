@@ -92,11 +92,7 @@ extension Integration {
                 try container.waitUntilReady()
                 try container.checkpoint(to: "image")
                 let config = Files.text(of: container.bundle.configPath) ?? ""
-                try container.bundle.edit { config in
-                    for set in ["bounding", "effective", "permitted", "inheritable", "ambient"] {
-                        config["process"]["capabilities"][set] = []
-                    }
-                }
+                try container.bundle.dropCapabilities()
                 try expectRefusal(container, in: bed, "which config.json does not grant")
                 try Files.write(config, to: container.bundle.configPath)
                 try container.bundle.edit { config in

@@ -21,14 +21,16 @@ extension Integration {
             try replace(Array(old.utf8), by: Array(new.utf8), in: container)
         }
 
-        private func replace(_ old: [UInt8], by new: [UInt8], in container: Container) throws {
+        private func replace(
+            _ old: [UInt8], by new: [UInt8], in container: Container, _ name: String = "files.img"
+        ) throws {
             let image = container.imageFolder("image")
-            var bytes = try Files.bytes(of: image + "/files.img")
+            var bytes = try Files.bytes(of: image + "/" + name)
             try #require(old.count == new.count)
             let places = bytes.indices.filter { bytes[$0...].starts(with: old) }
             try #require(!places.isEmpty)
             for place in places { bytes.replaceSubrange(place..<place + old.count, with: new) }
-            try Files.write(bytes, to: image + "/files.img")
+            try Files.write(bytes, to: image + "/" + name)
             unlink(image + "/checksums.stasis")
         }
 
@@ -47,6 +49,52 @@ extension Integration {
                 try checkpoint(container)
                 try container.restore(from: "image")
                 try container.expectPass("after the restore")
+            }
+        }
+
+        @Test("what others read is written, and what others do is told, by the task's rights", .timeLimit(.minutes(1)))
+        func told() throws {
+            try TestBed.use { bed in
+                let container = try bed.container(.workload("hostile/told"), arguments: ["/workload"])
+                let state = container.bundle.rootfs + "/state"
+                try checkpoint(container)
+                /// Gives a file to somebody else.
+                func give(_ name: String, _ mode: mode_t) throws {
+                    try check(chown("\(state)/\(name)", 65_534, 65_534), "chown \(name)")
+                    try check(chmod("\(state)/\(name)", mode), "chmod \(name)")
+                }
+                try give("fifo", 0o444)
+                try expectRefusal(container, in: bed, "open /state/fifo: permission denied")
+                try give("fifo", 0o666)
+                try give("secret", 0o222)
+                try expectRefusal(container, in: bed, "watch /state/secret: permission denied")
+                try give("secret", 0o444)
+                try container.restore(from: "image")
+                try container.expectPass("after the restore")
+            }
+        }
+
+        @Test("a program of root's does not get a name in the host's folders", .timeLimit(.minutes(1)))
+        func nameless() throws {
+            try TestBed.use { bed in
+                let container = try bed.container(.workload("hostile/nameless"), arguments: ["/workload"])
+                let folder = bed.folder + "/host"
+                try Files.makeFolder(folder)
+                try container.bundle.edit { config in
+                    let mount: JSONValue = [
+                        "destination": "/host", "type": "bind", "source": .string(folder), "options": ["bind"],
+                    ]
+                    config["mounts"] = .array(config["mounts"].elements + [mount])
+                }
+                try checkpoint(container)
+                try container.restore(from: "image")
+                try container.expectPass("as it was")
+                try container.checkpoint(to: "image")
+                // Its mode: 0100600 becomes 0104755.
+                try replace([0x18, 0x80, 0x83, 0x02], by: [0x18, 0xed, 0x93, 0x02], in: container, "ghost-file-1.img")
+                try container.restore(from: "image")
+                try container.expectPass("with the mode of another")
+                #expect(Files.names(in: folder).isEmpty)
             }
         }
 
@@ -94,16 +142,24 @@ extension Integration {
         func ports() throws {
             try TestBed.use { bed in
                 let container = try held(in: bed)
-                try container.bundle.edit { config in
-                    for set in ["bounding", "effective", "permitted", "inheritable", "ambient"] {
-                        config["process"]["capabilities"][set] = []
-                    }
-                }
+                try container.bundle.dropCapabilities()
                 try checkpoint(container)
                 // Field 7 of the entry: 15036, and 80 in as many bytes.
                 try replace([0x38, 0xbc, 0x75], by: [0x38, 0xd0, 0x00], in: container)
                 try expectRefusal(
                     container, in: bed, "bind to 0.0.0.0:80 in the container's network: permission denied")
+            }
+        }
+
+        @Test("so does a raw socket", .timeLimit(.minutes(1)))
+        func rawSockets() throws {
+            try TestBed.use { bed in
+                let container = try held(in: bed)
+                try container.bundle.dropCapabilities()
+                try checkpoint(container)
+                // Fields 4 to 6 of the entry: a stream of TCP that listens, and a raw socket of TCP's packets.
+                try replace([0x20, 1, 0x28, 6, 0x30, 10], by: [0x20, 3, 0x28, 6, 0x30, 7], in: container)
+                try expectRefusal(container, in: bed, "make a socket of protocol 6: operation not permitted")
             }
         }
 

@@ -50,6 +50,14 @@ struct Bundle {
         try Files.write(try config.text(), to: configPath)
     }
 
+    func dropCapabilities() throws(Failure) {
+        try edit { config in
+            for set in ["bounding", "effective", "permitted", "inheritable", "ambient"] {
+                config["process"]["capabilities"][set] = []
+            }
+        }
+    }
+
     /// One more mount, after those that are there.
     func addMount(_ destination: String, type: String = "bind", source: String, _ options: [String] = ["bind"])
         throws(Failure)

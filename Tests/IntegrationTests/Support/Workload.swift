@@ -71,7 +71,7 @@ enum Workload {
 
 extension Workload {
     /// Gives a bundle what the program's source asks for: `// capabilities: CAP_A CAP_B`, `// seccomp: none`,
-    /// `// tmpfs: /point`.
+    /// `// tmpfs: /point`, `// sysctl: net.x=value`, `// cgroups: writable`.
     static func adapt(_ bundle: Bundle, to name: String) throws(Failure) {
         let more = (remark("capabilities", in: name) ?? "").split(separator: " ").map { JSONValue.string(String($0)) }
         let isFiltered = remark("seccomp", in: name) != "none"
@@ -81,6 +81,18 @@ extension Workload {
                 config["process"]["capabilities"][set] = .array(granted + more)
             }
             if !isFiltered { config["linux"]["seccomp"] = .null }
+            if let setting = remark("sysctl", in: name)?.split(separator: "=", maxSplits: 1), setting.count == 2 {
+                config["linux"]["sysctl"][String(setting[0])] = .string(String(setting[1]))
+            }
+            if remark("cgroups", in: name) == "writable" {
+                config["mounts"] = .array(
+                    config["mounts"].elements.map { mount in
+                        guard mount["type"] == "cgroup" else { return mount }
+                        var mount = mount
+                        mount["options"] = .array(mount["options"].elements.filter { $0 != "ro" })
+                        return mount
+                    })
+            }
             if let point = remark("tmpfs", in: name) {
                 let mount = JSONValue.object([
                     "destination": .string(point), "type": .string("tmpfs"), "source": .string("tmpfs"),

@@ -34,10 +34,5 @@ int main(int words, char **word) {
         must(timer_create(CLOCK_MONOTONIC, &event, &timers[i]));
     }
     for (int i = 0; i < count; i++) must(timer_settime(timers[i], 0, &setting, 0));
-    ready();
-    for (;;) {
-        await_question();
-        check();
-        verdict();
-    }
+    serve_checks(check);
 }

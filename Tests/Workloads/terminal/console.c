@@ -37,6 +37,7 @@ int main(void) {
     settings.c_cc[VERASE] = 'x';
     must(tcsetattr(0, TCSANOW, &settings));
     must(ioctl(0, TIOCSWINSZ, &(struct winsize){.ws_row = 33, .ws_col = 77}));
+    must(ioctl(0, TIOCEXCL));
     reader = hire(enter_child, 0);
     ready();
     for (;;) {
@@ -49,6 +50,8 @@ int main(void) {
         expect(tcgetsid(0) == getsid(0), "the terminal controls session %d", tcgetsid(0));
         expect(tcgetpgrp(by_session) == reader->pid, "group %d is in the foreground, not %d", tcgetpgrp(by_session), reader->pid);
         for (int stream = 0; stream < 3; stream++) expect(!(fcntl(stream, F_GETFD) & FD_CLOEXEC), "stream %d closes at exec", stream);
+        int exclusive = 0;
+        expect(!ioctl(by_session, TIOCGEXCL, &exclusive) && exclusive, "the terminal is not exclusive any more");
         expect(isatty(0) && isatty(1) && isatty(2), "a standard stream is no terminal");
         expect(fcntl(by_name, F_GETFL) & O_NONBLOCK, "a flag is gone");
         expect(!(fcntl(0, F_GETFL) & O_NONBLOCK), "a flag has come");

@@ -1,5 +1,5 @@
-// A unix socket in which a connection waits to be accepted.
-// refused: connections
+// A unix socket in which a connection waits to be accepted, by which something was sent.
+// refused: sent
 #include "workload.h"
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -12,7 +12,8 @@ int main(void) {
     must(listen(listener, 5));
     int client = must(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
     must(connect(client, (struct sockaddr *)&address, sizeof address));
-    note("descriptor %d\n", listener);
+    must((int)write(client, "x", 1));
+    note("descriptor %d\n", client);
     ready();
     for (;;) {
         await_question();

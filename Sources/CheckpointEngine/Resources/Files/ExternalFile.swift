@@ -14,18 +14,13 @@ enum ExternalFile: FileKind {
         guard isGuests || dump.externalDescriptors.contains(file.link) else { return nil }
         // A pipe keeps its own type, with which CRIU knows to inherit it.
         if file.link.hasPrefix("pipe:["), !isGuests { return Pipe.entry(file, id: id) }
+        var entry = RegFileEntry(file, id: id)
+        if isGuests { entry.name = guestMark + entry.name }
+        entry.ext = true
         return FileEntry.with {
             $0.type = .reg
             $0.id = id
-            $0.reg = .with {
-                $0.id = id
-                $0.flags = file.info.flags
-                $0.pos = file.info.position
-                $0.fown = .none
-                $0.name = (isGuests ? guestMark : "") + file.link
-                $0.ext = true
-                $0.mode = file.status.st_mode
-            }
+            $0.reg = entry
         }
     }
 
@@ -72,7 +67,9 @@ extension Dump {
     /// Whether an open file belongs to the container: to one of its mounts, or to nobody but its own processes.
     func isInside(_ file: borrowing OpenFile) -> Bool {
         if file.status.isFIFO || file.status.isPseudoterminal, guestStreams.contains(file.link) { return false }
-        if file.status.isFIFO || file.status.isSocket { return !externalDescriptors.contains(file.link) }
+        if file.status.isFIFO || file.status.isSocket || MemFD.isOne(file.status) {
+            return !externalDescriptors.contains(file.link)
+        }
         return mountIDs.contains(file.info.mount) || !file.link.hasPrefix("/")
     }
 }

@@ -2,7 +2,7 @@ import CheckpointImages
 import LinuxSystem
 import Tracee
 
-/// Locks on files: fcntl(2) F_SETLK of a process, F_OFD_SETLK and flock(2) of an open file. Leases are refused.
+/// Locks on files: fcntl(2) F_SETLK of a process, F_OFD_SETLK and flock(2) of an open file; and its leases, F_SETLEASE.
 ///
 /// The kernel lists them in /proc/PID/fdinfo/N: `lock: 1: POSIX  ADVISORY  WRITE 123 fe:00:4711 0 EOF`.
 enum FileLock: FileAttribute {
@@ -19,12 +19,14 @@ enum FileLock: FileAttribute {
         case process = 1
         case flock = 2
         case openFile = 4
+        case lease = 32
 
         init?(_ name: Substring) {
             switch name {
             case "POSIX": self = .process
             case "FLOCK": self = .flock
             case "OFDLCK": self = .openFile
+            case "LEASE": self = .lease
             default: return nil
             }
         }
@@ -62,6 +64,14 @@ enum FileLock: FileAttribute {
         }
     }
 
+    /// A lock is taken again by a process that has the file.
+    static func capture(_ file: borrowing OpenFile, into entry: inout FileEntry, of dump: Dump) throws {
+        guard !file.isUnderWay || file.info.value("lock") == nil else {
+            throw CheckpointError(
+                "\(file.link): a lock or lease of a file that is under way in a unix socket cannot be checkpointed yet")
+        }
+    }
+
     static func captureDescriptor(_ file: borrowing OpenFile, id: UInt32, into dump: Dump) throws {
         for line in file.info.lines where line.key == "lock" {
             let words = line.value.split(separator: " ", omittingEmptySubsequences: true)
@@ -69,8 +79,9 @@ enum FileLock: FileAttribute {
                 throw CheckpointError("\(file.link): the kernel describes a lock as `\(line.value)`")
             }
             guard let kind = Kind(words[1]) else {
-                throw CheckpointError("\(file.link): file leases (\(words[1])) cannot be checkpointed yet")
+                throw CheckpointError("\(file.link): locks of this kind (\(words[1])) cannot be checkpointed yet")
             }
+            if kind == .lease { try checkLease(of: file, words[2], in: dump) }
             guard dump.options.fileLocks else {
                 throw CheckpointError(
                     "\(file.link): has a file lock (\(words[1])); file locks are checkpointed with --file-locks only")
@@ -83,11 +94,12 @@ enum FileLock: FileAttribute {
             guard isWriter || words[3] == "READ", start >= 0, length >= 0 else {
                 throw CheckpointError("\(file.link): the kernel describes a lock as `\(line.value)`")
             }
+            let holder = kind == .process ? try taker(words[4], of: file, in: dump) : file.process
             let owner = kind == .process ? UInt64(file.process.hostPid) : UInt64(id) << 32
             let key = Collection.Key(
                 kind: kind.rawValue, owner: owner, device: file.status.st_dev, inode: file.status.st_ino, start: start)
             let access = CInt(bitPattern: file.info.flags) & O_ACCMODE
-            if kind != .flock, access == (isWriter ? O_RDONLY : O_WRONLY) {
+            if kind == .process || kind == .openFile, access == (isWriter ? O_RDONLY : O_WRONLY) {
                 dump[FileLock.self].locks.missAccess(key, "\(file.process): descriptor \(file.number): \(file.link)")
                 continue
             }
@@ -96,11 +108,39 @@ enum FileLock: FileAttribute {
                 .with {
                     $0.flag = kind.rawValue
                     $0.type = UInt32(isWriter ? F_WRLCK : F_RDLCK)
-                    $0.pid = file.process.pid
+                    $0.pid = holder.pid
                     $0.fd = file.number
                     $0.start = start
                     $0.len = length
                 })
+        }
+    }
+
+    /// Who took a process's lock: it belongs to all that share the table of descriptors, but names one of them.
+    private static func taker(
+        _ pid: Substring, of file: borrowing OpenFile, in dump: Dump
+    ) throws -> CapturedProcess {
+        let (pid, table) = (pid_t(pid), file.process.task)
+        if pid == file.process.hostPid { return file.process }
+        guard let taker = dump.processes.first(where: { $0.hostPid == pid && !$0.isZombie }),
+            try compareObjects(SharedObject.descriptors.rawValue, of: taker.task, with: table) == .same
+        else { return file.process }
+        return taker
+    }
+
+    /// Whether it can be taken again, by the rights that the process has.
+    private static func checkLease(of file: borrowing OpenFile, _ state: Substring, in dump: Dump) throws {
+        guard state == "ACTIVE" else {
+            throw CheckpointError("\(file.link): a file lease that somebody waits for cannot be checkpointed")
+        }
+        guard try SignalOwner.owner(of: file, in: dump.userNamespace).pid != 0 else {
+            throw CheckpointError("\(file.link): a file lease whose holder has ended cannot be checkpointed yet")
+        }
+        let status = file.process.status
+        let mayTake = status.capabilities("Eff") & 1 << 28 != 0
+        guard mayTake || status.users.last == file.status.st_uid else {
+            throw CheckpointError(
+                "\(file.link): a file lease on another user's file, which its holder could not take again (CAP_LEASE)")
         }
     }
 
@@ -133,8 +173,24 @@ enum FileLock: FileAttribute {
 
     /// Last: closing any descriptor of a file gives up a process's locks on it.
     static func connect(_ plan: ProcessPlan, in workshop: Workshop, by runner: inout ProgramRunner) throws {
-        for locks in ProgramRunner.portions(workshop[FileLock.self].byTask[plan.pid] ?? []) {
+        let locks = workshop[FileLock.self].byTask[plan.pid] ?? []
+        for locks in ProgramRunner.portions(locks.filter { $0.flag != Kind.lease.rawValue }) {
             try runner.add { try recreate(locks, in: &$0) }
+        }
+    }
+
+    /// Leases last: nobody else may have the file open then, and whoever opens it is told.
+    static func arm(_ plan: ProcessPlan, in restore: RestorePlan, by runner: inout ProgramRunner) throws {
+        let locks = restore[FileLock.self].byTask[plan.pid] ?? []
+        for leases in ProgramRunner.portions(locks.filter { $0.flag == Kind.lease.rawValue }) {
+            try runner.add { program in
+                for lease in leases {
+                    // F_SETLEASE
+                    program.call(
+                        "lease on the file of descriptor \(lease.fd)", Int(SYS_fcntl),
+                        [UInt64(lease.fd), 1024, UInt64(lease.type)])
+                }
+            }
         }
     }
 

@@ -13,29 +13,23 @@ enum Pipe: FileKind {
 
     static func capture(_ file: borrowing OpenFile, id: UInt32, into dump: Dump) throws -> FileEntry? {
         guard file.status.isFIFO, file.link.hasPrefix("pipe:[") else { return nil }
-        try SignalOwner.refuseSignals(file)
         let inode = UInt32(truncatingIfNeeded: file.status.st_ino)
-        var ends = dump[Pipe.self].ends[inode] ?? Ends(holder: file.process.description, number: file.number)
+        var ends = dump[Pipe.self].ends[inode] ?? Ends(holder: file.holder)
         var poll = pollfd(fd: file.descriptor.raw, events: 0, revents: 0)
         try system("poll pipe") { LinuxSystem.poll(&poll, 1, 0) }
         let isAlone = poll.revents & Int16(POLLHUP | POLLERR) != 0
         let canRead = file.info.flags & UInt32(O_ACCMODE) != UInt32(O_WRONLY)
         ends.mayBeAlone = ends.mayBeAlone || isAlone
-        if file.info.flags & UInt32(CLINUX_O_DIRECT) != 0 { ends.hasPackets = true }
+        if file.info.flags & UInt32(CLINUX_O_DIRECT) != 0 { ends.writesPackets = true }
         if canRead { ends.hasReader = true }
         if file.info.flags & UInt32(O_ACCMODE) != UInt32(O_RDONLY) { ends.hasWriter = true }
-        if canRead && !ends.isCaptured {
-            ends.isCaptured = true
-            let size = try system("size of pipe") { clinux_fcntl(file.descriptor.raw, CLINUX_F_GETPIPE_SZ, 0) }
-            let bytes = try content(of: file.descriptor.raw, size: Int(size))
-            let entry = PipeDataEntry.with {
-                $0.pipeID = inode
-                $0.bytes = UInt32(bytes.count)
-                $0.size = UInt32(size)
-            }
-            try dump.stream(.pipesData).append(entry, payload: bytes)
-            ends.isEmpty = bytes.isEmpty
+        if canRead && ends.content == nil {
+            let content = try PipeContent(of: file.descriptor.raw)
+            try dump.stream(.pipesData).append(content.entry(inode), payload: content.bytes)
+            ends.content = content
         }
+        let packets = try ends.content?.packets(writesPackets: ends.writesPackets) ?? []
+        if !packets.isEmpty { FileNote.add(.pipePackets, inode, packets, to: dump) }
         dump[Pipe.self].ends[inode] = ends
         return entry(file, id: id)
     }
@@ -54,63 +48,25 @@ enum Pipe: FileKind {
         }
     }
 
-    /// Copies what is in a pipe without taking it out. tee(2).
-    private static func content(of pipe: CInt, size: Int) throws -> [UInt8] {
-        var waiting: CInt = 0
-        try system("bytes in pipe") {
-            withUnsafeMutablePointer(to: &waiting) { clinux_ioctl(pipe, UInt(FIONREAD), UInt(bitPattern: $0)) }
-        }
-        guard waiting > 0 else { return [] }
-        let copy = try makePipe()
-        try system("size of copy") { clinux_fcntl(copy.second.raw, CLINUX_F_SETPIPE_SZ, max(size, 4096)) }
-        // SPLICE_F_NONBLOCK
-        let count = try systemCall("tee", Int(SYS_tee), Int(pipe), Int(copy.second.raw), size, 2)
-        guard count == Int(waiting) else {
-            throw CheckpointError("only \(count) of the \(waiting) bytes in a pipe could be copied")
-        }
-        var bytes = [UInt8](repeating: 0, count: count)
-        var done = 0
-        while done < count {
-            let position = done
-            done += try system("read copy of pipe") {
-                bytes.withUnsafeMutableBytes {
-                    read(copy.first.raw, $0.baseAddress?.advanced(by: position), count - position)
-                }
-            }
-        }
-        return bytes
-    }
-
     /// Which ends of a pipe the container holds.
     fileprivate struct Ends {
         var hasReader = false
         var hasWriter = false
         /// The kernel says that nobody at all holds the other end.
         var mayBeAlone = false
-        var isCaptured = false
-        /// Written in packets (O_DIRECT), for whose bounds the image format has no place.
-        var hasPackets = false
-        var isEmpty = true
+        /// O_DIRECT
+        var writesPackets = false
+        var content: PipeContent?
         let holder: String
-        let number: CInt
 
-        init(holder: String, number: CInt) {
-            self.holder = holder
-            self.number = number
-        }
+        init(holder: String) { self.holder = holder }
     }
 
-    /// Fails if the other end of a pipe is held by somebody outside the container, or if packets are in it.
+    /// Fails if the other end of a pipe is held by somebody outside the container.
     static func seal(_ dump: Dump) throws {
-        let all = dump[Pipe.self].ends
-        for (inode, ends) in all where !ends.isEmpty && ends.hasPackets {
+        for (inode, ends) in dump[Pipe.self].ends where ends.hasReader != ends.hasWriter && !ends.mayBeAlone {
             throw CheckpointError(
-                "\(ends.holder): descriptor \(ends.number): pipe:[\(inode)]: packets in a pipe (O_DIRECT) "
-                    + "cannot be checkpointed yet")
-        }
-        for (inode, ends) in all where ends.hasReader != ends.hasWriter && !ends.mayBeAlone {
-            throw CheckpointError(
-                "\(ends.holder): descriptor \(ends.number): pipe:[\(inode)]: its other end is held outside the "
+                "\(ends.holder): pipe:[\(inode)]: its other end is held outside the "
                     + "container, and it is none of the container's standard streams")
         }
     }
@@ -140,15 +96,12 @@ enum Pipe: FileKind {
     private static func make(_ id: UInt32, in workshop: Workshop) throws -> (reader: CInt, writer: CInt) {
         let pair = try makePipe()
         if let data = workshop.images.pipeData[id] {
-            if data.entry.hasSize {
-                let size = Int(data.entry.size)
-                try system("set size of pipe \(id)") { clinux_fcntl(pair.second.raw, CLINUX_F_SETPIPE_SZ, size) }
+            let (name, writer) = ("pipe \(id)", pair.second.raw)
+            try PipeContent.resize(writer, data.entry, name: name)
+            let packets = FileNote.numbers(.pipePackets, in: workshop)[id] ?? []
+            try PipeContent.fill(writer, count: data.place.count, packets: packets, name: name) {
+                try workshop.images.bytes(of: data.place, .pipesData)
             }
-            let limit = try system("size of pipe") { clinux_fcntl(pair.second.raw, CLINUX_F_GETPIPE_SZ, 0) }
-            guard data.place.count <= UInt64(limit) else {
-                throw CheckpointError("pipe \(id): \(data.place.count) bytes do not fit into \(limit)")
-            }
-            try writeAll(pair.second.raw, try workshop.images.bytes(of: data.place, .pipesData), name: "pipe \(id)")
         }
         return (workshop.keep(try pair.first.duplicate()), workshop.keep(try pair.second.duplicate()))
     }

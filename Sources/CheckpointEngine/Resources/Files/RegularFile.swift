@@ -8,13 +8,15 @@ import LinuxSystem
 enum RegularFile: FileKind {
     static func capture(_ file: borrowing OpenFile, id: UInt32, into dump: Dump) throws -> FileEntry? {
         guard file.link.hasPrefix("/") else { return nil }
-        try SignalOwner.refuseSignals(file)
         guard dump.isInside(file) else {
+            if let what = MemoryMapping.nameless(file.link) {
+                throw CheckpointError("\(what) cannot be checkpointed yet")
+            }
             throw CheckpointError(
                 "\(file.link): this file lies outside the container, and it is none of its standard streams")
         }
         return try entry(
-            path: file.link, link: "/proc/\(file.process.hostPid)/fd/\(file.number)", status: file.status,
+            path: file.link, link: file.place, status: file.status,
             flags: file.info.flags, position: file.info.position,
             mount: file.info.mount, id: id, in: dump)
     }
@@ -36,12 +38,14 @@ enum RegularFile: FileKind {
             }
             return entry(name, status, flags: flags, position: position, mount: mount, id: id)
         }
-        guard status.isRegular || status.isDirectory || isMemoryDevice(status) else {
+        let isPlace = flags & UInt32(CLINUX_O_PATH) != 0
+        guard canBeOpened(status) || status.isFIFO || isPlace else {
             throw CheckpointError(
                 "\(path): this kind of file (mode \(String(status.st_mode, radix: 8))) cannot be checkpointed yet")
         }
         let found = Result { () throws(SystemError) in
-            let place = try openAt(dump.root.raw, path, CLINUX_O_PATH, resolve: .inRoot)
+            // The kernel's own names of open files have no links in them; the last may be one that is open itself (O_PATH).
+            let place = try openAt(dump.root.raw, path, CLINUX_O_PATH | O_NOFOLLOW, resolve: .inRoot)
             return try LinuxSystem.status(of: place.raw)
         }
         let there = try? found.get()
@@ -103,6 +107,15 @@ enum RegularFile: FileKind {
         }
     }
 
+    /// Of a unix socket, whose file is made anew when the socket is.
+    private static func isSocket(_ file: RegFileEntry) -> Bool {
+        file.hasMode && file.mode & UInt32(S_IFMT) == UInt32(S_IFSOCK)
+    }
+
+    private static func canBeOpened(_ status: stat) -> Bool {
+        status.isRegular || status.isDirectory || isMemoryDevice(status)
+    }
+
     private static func isMemoryDevice(_ status: stat) -> Bool {
         status.isCharacterDevice && clinux_major(status.st_rdev) == 1
             && [3, 5, 7, 8, 9].contains(clinux_minor(status.st_rdev))
@@ -111,6 +124,7 @@ enum RegularFile: FileKind {
     static func recreate(_ entry: FileEntry, in workshop: Workshop) throws -> OwnedDescriptor? {
         guard entry.hasReg, !entry.reg.ext else { return nil }
         let file = entry.reg
+        if isSocket(file) { try NamedUnixSocket.recreate(at: file.name, in: workshop) }
         let made = try open(file, flags: CInt(bitPattern: file.flags), in: workshop)
         try seek(made.raw, file)
         return made
@@ -124,25 +138,33 @@ enum RegularFile: FileKind {
     }
 
     /// Lets a task open those of its files at once that it may open by itself. The others, with whatever is wrong with them,
-    /// are left to ``recreate(_:in:)``.
-    static func openAhead(_ ids: [UInt32], in workshop: Workshop) throws {
+    /// are left to ``recreate(_:in:)`` and ``open(_:flags:in:)``.
+    static func openAhead(_ ids: [UInt32], passing: [PassingFile], in workshop: Workshop) throws {
         guard let opener = workshop.opener else { return }
-        var files: [(id: UInt32, file: RegFileEntry, device: dev_t, inode: ino_t)] = []
-        for id in Set(ids) where !workshop.has(id) && !UnlinkedFile.has(id, in: workshop) {
-            guard let entry = workshop.entry(id), entry.hasReg, !entry.reg.ext else { continue }
-            guard let place = try? place(of: entry.reg, in: workshop), isOrdinary(place.raw) else { continue }
+        var files: [(file: RegFileEntry, flags: CInt, passing: PassingFile?, device: dev_t, inode: ino_t)] = []
+        func add(_ id: UInt32, passing: PassingFile?) throws {
+            guard !UnlinkedFile.has(id, in: workshop), !MessageQueue.has(id, in: workshop),
+                !IORing.has(id, in: workshop), let entry = workshop.entry(id), entry.hasReg, !entry.reg.ext,
+                !isSocket(entry.reg),
+                let place = try? place(of: entry.reg, in: workshop), isOrdinary(place.raw)
+            else { return }
             let status = try LinuxSystem.status(of: place.raw)
-            files.append((id, entry.reg, status.st_dev, status.st_ino))
+            let flags = flagsToOpen(passing?.flags ?? CInt(bitPattern: entry.reg.flags), of: entry.reg)
+            files.append((entry.reg, flags, passing, status.st_dev, status.st_ino))
         }
-        guard files.count > 1 else { return }
+        for id in Set(ids) where !workshop.has(id) { try add(id, passing: nil) }
+        for file in Set(passing) where !workshop.has(file) { try add(file.id, passing: file) }
         for portion in ProgramRunner.portions(files) {
-            let paths = portion.map { ($0.file.name, flagsToOpen(CInt(bitPattern: $0.file.flags))) }
-            try opener.open(paths, as: opener.own) { index, opened in
-                let (id, file, device, inode) = portion[index]
+            try opener.open(portion.map { ($0.file.name, $0.flags) }, as: opener.own) { index, opened in
+                let (file, _, passing, device, inode) = portion[index]
                 let status = try LinuxSystem.status(of: opened.raw)
                 guard status.st_dev == device, status.st_ino == inode else { throw replaced(file) }
-                try seek(opened.raw, file)
-                workshop.adopt(opened, as: id)
+                if let passing {
+                    workshop.adopt(opened, as: passing)
+                } else {
+                    try seek(opened.raw, file)
+                    workshop.adopt(opened, as: file.id)
+                }
             }
         }
     }
@@ -153,7 +175,7 @@ enum RegularFile: FileKind {
 
     /// Lets the task open the file that an entry names, after a look at what it is.
     static func open(_ file: RegFileEntry, flags: CInt, in workshop: Workshop) throws -> OwnedDescriptor {
-        let wanted = flagsToOpen(flags)
+        let wanted = flagsToOpen(flags, of: file)
         if let unlinked = try UnlinkedFile.open(file, flags: wanted, in: workshop) { return unlinked }
         let place = try place(of: file, in: workshop)
         guard let opener = workshop.opener else { throw CheckpointError("\(file.name): is no task's") }
@@ -172,10 +194,12 @@ enum RegularFile: FileKind {
         return opened
     }
 
-    /// Those of an open file, without what counts only when it is made. O_TMPFILE brings O_DIRECTORY along.
-    static func flagsToOpen(_ flags: CInt) -> CInt {
+    /// Those of an open file, without what counts only when it is made. O_TMPFILE brings O_DIRECTORY along. A device's
+    /// signals are not switched on by open(2), though it keeps the flag.
+    static func flagsToOpen(_ flags: CInt, of file: RegFileEntry) -> CInt {
         let nameless: CInt = 0o20_000_000
         var wanted = flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_CLOEXEC)
+        if file.mode & UInt32(S_IFMT) == UInt32(S_IFCHR) { wanted &= ~SignalOwner.asynchronous }
         if wanted & nameless != 0 { wanted &= ~(nameless | O_DIRECTORY) }
         if wanted & CLINUX_O_PATH != 0 { wanted &= CLINUX_O_PATH | O_DIRECTORY | O_NOFOLLOW }
         return wanted
@@ -188,10 +212,11 @@ enum RegularFile: FileKind {
         }
         // The kernel's own names of open files have no links in them.
         let place = try about("not in this bundle's rootfs as it was at the checkpoint") {
-            try openAt(workshop.root, file.name, CLINUX_O_PATH, resolve: [.inRoot, .noSymlinks])
+            try openAt(workshop.root, file.name, CLINUX_O_PATH | O_NOFOLLOW, resolve: [.inRoot, .noSymlinks])
         }
         let status = try LinuxSystem.status(of: place.raw)
-        guard status.isRegular || status.isDirectory || isMemoryDevice(status) else {
+        let isPlace = CInt(bitPattern: file.flags) & CLINUX_O_PATH != 0
+        guard canBeOpened(status) || isPlace || file.hasMode && status.isFIFO else {
             throw CheckpointError("\(file.name): is not a file that a checkpoint may open")
         }
         if file.hasMode, file.mode & UInt32(S_IFMT) != status.st_mode & UInt32(S_IFMT) {
@@ -226,5 +251,18 @@ enum RegularFile: FileKind {
             // FAT, exFAT, NTFS, ISO 9660, squashfs, EROFS
             0x4d44, 0x2011_bab0, 0x5346_544e, 0x7366_746e, 0x9660, 0x7371_7368, 0xe0f5_e1e2,
         ].contains(magic)
+    }
+}
+
+extension RegFileEntry {
+    /// The entry of an open file under the name that /proc tells, without what a file with a path has besides.
+    init(_ file: borrowing OpenFile, id: UInt32) {
+        self.init()
+        self.id = id
+        flags = file.info.flags
+        pos = file.info.position
+        fown = .none
+        name = file.link
+        mode = file.status.st_mode
     }
 }

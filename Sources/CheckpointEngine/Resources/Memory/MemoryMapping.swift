@@ -13,6 +13,7 @@ struct MappingKind: OptionSet {
     static let fileShared = MappingKind(rawValue: 1 << 7)
     static let anonymousShared = MappingKind(rawValue: 1 << 8)
     static let anonymousPrivate = MappingKind(rawValue: 1 << 9)
+    static let systemV = MappingKind(rawValue: 1 << 10)
     static let vvar = MappingKind(rawValue: 1 << 12)
     static let memfd = MappingKind(rawValue: 1 << 14)
     /// No mapping, but guard pages in those before it.
@@ -53,10 +54,10 @@ enum MemoryMapping: Kind {
         _ process: CapturedProcess, flags: [Range<UInt64>: MappingFlags], into dump: Dump
     ) throws -> [VmaEntry] {
         var entries: [VmaEntry] = []
-        let lines = try memoryMap(of: process.hostPid)
+        let lines = try memoryMap(of: process.task)
         // Whoever mapped something since then costs the container the time to look again.
         let isStale = lines.contains { flags[$0.range] == nil && !$0.name.hasPrefix("[v") }
-        let flags = isStale ? try mappingFlags(of: process.hostPid) : flags
+        let flags = isStale ? try mappingFlags(of: process.task) : flags
         for line in lines {
             let told = flags[line.range]
             let entry = try about("mapping \(RemoteAddress(line.start))-\(RemoteAddress(line.end)) \(line.name)") {
@@ -84,39 +85,53 @@ enum MemoryMapping: Kind {
         entry.flags = line.isShared ? 1 : 2
         entry.fd = -1
         var kind: MappingKind = .regular
+        let link = "/proc/\(process.task)/map_files/\(line.link)"
         switch line.name {
         case "[vsyscall]": kind = [.vsyscall, .anonymousPrivate]
         case "[vvar]", "[vvar_vclock]": kind = [.regular, .vvar, .anonymousPrivate]
         case "[vdso]": kind = [.regular, .vdso, .anonymousPrivate]
         case "[heap]": kind = [.regular, .heap, .anonymousPrivate]
         case _ where line.inode == 0 && !line.isShared: kind = [.regular, .anonymousPrivate]
-        case "/dev/zero (deleted)" where line.isShared,
+        case "/dev/zero (deleted)" where try line.isShared && MemFD.isOne(status(link)),
             _ where line.isShared && line.name.hasPrefix("[anon_shmem:"):
             kind = [.regular, .anonymousShared]
+            entry.shmid = UInt64(SharedMemory.id(of: line.inode, link: link, in: dump))
+        case IORing.name[...]:
+            kind = [.regular, .fileShared]
+            entry.shmid = UInt64(try IORing.id(of: line, process, in: dump))
+        case _ where try SystemVSegment.has(line, link, in: dump):
+            kind = [.regular, .systemV]
             entry.shmid = line.inode
-            dump.pages.sharedMemory[line.inode, default: .init(holder: process, mapping: line)].extend(to: line)
+            entry.fdflags = UInt32(flags?.contains("mw") == false ? O_RDONLY : O_RDWR)
         default:
-            if line.name.hasSuffix(" (deleted)") {
-                let known = nameless.first { line.name.hasPrefix($0.prefix) }
-                if let known { throw CheckpointError("\(known.what) cannot be checkpointed yet") }
-            }
             kind = [.regular, line.isShared ? .fileShared : .filePrivate]
-            let (file, access) = try file(of: line, process, into: dump)
-            entry.shmid = UInt64(file)
-            entry.fdflags = access
+            let mayWrite = flags?.contains("mw") ?? true
+            let file = try file(of: line, link, mayWrite: mayWrite, into: dump)
+            entry.shmid = UInt64(file.id)
+            entry.fdflags = file.access
+            if file.isMemory { kind.insert(.memfd) }
         }
         if kind.contains(.anonymousPrivate) || kind.contains(.anonymousShared) { entry.flags |= 0x20 }
         if kind.contains(.anonymousPrivate) { entry.pgoff = 0 }
         if line.name == "[stack]" { entry.flags |= 0x100 }
         // The kernel's own pages carry flags of their own (vvar says `io`).
-        if kind.isDisjoint(with: [.vvar, .vdso, .vsyscall]) { try apply(flags ?? MappingFlags(), to: &entry) }
+        if kind.isDisjoint(with: [.vvar, .vdso, .vsyscall]) {
+            let isRing = line.name == IORing.name
+            try apply((flags ?? MappingFlags()).subtracting(isRing ? IORing.mappingFlags : []), to: &entry)
+        }
         entry.status = kind.rawValue
         return entry
     }
 
-    /// What /proc/PID/maps calls memory that looks like an unlinked file, and has never had a name.
-    private static let nameless: [(prefix: String, what: String)] = [
-        ("/SYSV", "System V shared memory (shmat)"), ("/memfd:", "a memory file (memfd_create)"),
+    /// What memory is that looks like an unlinked file, and has never had a name: by what /proc calls it.
+    static func nameless(_ path: some StringProtocol) -> String? {
+        guard path.hasSuffix(" (deleted)") else { return nil }
+        return names.first { path.hasPrefix($0.prefix) }?.what
+    }
+
+    private static let names: [(prefix: String, what: String)] = [
+        ("/SYSV", "System V shared memory of huge pages (SHM_HUGETLB)"),
+        ("/memfd:", "a memory file of huge pages (MFD_HUGETLB)"),
         ("/secretmem", "secret memory (memfd_secret)"), ("/[aio]", "asynchronous I/O (io_setup)"),
         ("/anon_hugepage", "huge pages of hugetlbfs"),
     ]
@@ -160,31 +175,35 @@ enum MemoryMapping: Kind {
     ]
 
     /// The entry of a mapped file, and how it was opened.
+    ///
+    /// - Parameter mayWrite: whether mprotect(2) could let the program write there. Not if the file was sealed before.
     private static func file(
-        of line: MemoryMapLine, _ process: CapturedProcess, into dump: Dump
-    ) throws -> (id: UInt32, access: UInt32) {
+        of line: MemoryMapLine, _ link: String, mayWrite: Bool, into dump: Dump
+    ) throws -> PageDump.MappedFile {
         // A mapping that is shared and may be written needs the file opened for writing, whatever it allows now.
-        let link = "/proc/\(process.hostPid)/map_files/\(line.link)"
-        let access: UInt32
-        if line.isShared {
-            // The link's mode tells how the file behind it was opened.
-            let mode = try status(link, flags: AT_SYMLINK_NOFOLLOW).st_mode
-            access = mode & 0o200 != 0 ? UInt32(O_RDWR) : UInt32(O_RDONLY)
-        } else {
-            access = UInt32(O_RDONLY)
+        var access = UInt32(O_RDONLY)
+        // The link's mode tells how the file behind it was opened.
+        if line.isShared, mayWrite, try status(link, flags: AT_SYMLINK_NOFOLLOW).st_mode & 0o200 != 0 {
+            access = UInt32(O_RDWR)
         }
         let key = "\(line.device) \(line.inode) \(access) \(line.name)"
-        if let known = dump.pages.mappedFiles[key] { return (known, access) }
-        let id = dump.files.newID()
+        if let known = dump.pages.mappedFiles[key] { return known }
+        let (status, id) = (try status(link), dump.files.newID())
         // In /proc/PID/maps a new line within the name is four characters.
+        let path = try linkTarget(link)
+        let memory = try MemFD.entry(
+            path: path, link: link, status: status, flags: access, position: 0, id: id, in: dump)
+        if memory == nil, let what = nameless(line.name) {
+            throw CheckpointError("\(what) cannot be checkpointed yet")
+        }
         try dump.files.add(
-            RegularFile.entry(
-                path: try linkTarget(link), link: link, status: try status(link), flags: access, position: 0, mount: -1,
-                id: id,
-                isMapped: true,
-                in: dump))
-        dump.pages.mappedFiles[key] = id
-        return (id, access)
+            memory
+                ?? RegularFile.entry(
+                    path: path, link: link, status: status, flags: access, position: 0, mount: -1, id: id,
+                    isMapped: true, in: dump))
+        let file = PageDump.MappedFile(id: id, access: access, isMemory: memory != nil)
+        dump.pages.mappedFiles[key] = file
+        return file
     }
 
     private static func status(_ path: String, flags: CInt = 0) throws -> stat {

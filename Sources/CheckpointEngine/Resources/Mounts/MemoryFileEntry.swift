@@ -119,11 +119,6 @@ struct MemoryFileEntry {
         var values = [times.access, times.modification]
         try system("set times") { utimensat(directory, name, &values, AT_SYMLINK_NOFOLLOW) }
     }
-
-    func setTimes(of file: CInt) throws {
-        var values = [times.access, times.modification]
-        try system("set times") { futimens(file, &values) }
-    }
 }
 
 extension [UInt8] {

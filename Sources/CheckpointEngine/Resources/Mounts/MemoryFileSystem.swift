@@ -23,7 +23,9 @@ enum MemoryFileSystem: Kind {
 
     // MARK: Dump
 
-    static func capture(_ request: CheckpointRequest, into dump: Dump) throws {
+    /// When all files have been looked at: inotify tells of the reading of these.
+    static func seal(_ dump: Dump) throws {
+        let request = dump.request
         let host = try devices(of: "self")
         let own = dump.mounts.filter {
             kinds.contains($0.type) && !request.hostMounts.contains($0.point) && !host.contains($0.device)

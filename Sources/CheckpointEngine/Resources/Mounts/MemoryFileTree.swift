@@ -29,7 +29,8 @@ struct MemoryFileTree {
                 guard let left = levels.popLast() else { return }
                 if levels.isEmpty { try removeLinks() }
                 // Now: making a file in it changes a directory's times.
-                try left.entry.setTimes(of: here.raw)
+                let times = left.entry.times
+                try setTimes(of: here.raw, access: times.access, modification: times.modification)
                 if let inode = levels.last?.inode { here = try parent(of: here.raw, is: inode, O_RDONLY) }
             case .entry(let entry):
                 let entry = try userNamespace.outside(entry)
@@ -84,9 +85,9 @@ struct MemoryFileTree {
                 directory, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o600, resolve: .beneath)
             let raw = made.raw
             try system("set size") { ftruncate(raw, entry.size) }
-            try reader.content { offset, bytes in try Self.write(bytes, at: offset, to: raw) }
+            try reader.content { offset, bytes in try writeBytes(raw, bytes, at: off_t(offset)) }
             try entry.dress(raw)
-            try entry.setTimes(of: raw)
+            try setTimes(of: raw, access: entry.times.access, modification: entry.times.modification)
         case UInt32(S_IFLNK):
             try system("symlink") { symlinkat(entry.target, directory, name) }
             try entry.dress(name, in: directory)
@@ -109,17 +110,6 @@ struct MemoryFileTree {
         guard linked > 0 else { return }
         for number in 1...linked { try system("unlink") { unlinkat(top, "\(links)/\(number)", 0) } }
         try system("rmdir") { unlinkat(top, links, AT_REMOVEDIR) }
-    }
-
-    private static func write(_ bytes: ArraySlice<UInt8>, at offset: UInt64, to file: CInt) throws {
-        var done = 0
-        while done < bytes.count {
-            done += try system("write") {
-                bytes.withUnsafeBytes {
-                    pwrite(file, $0.baseAddress?.advanced(by: done), $0.count - done, off_t(offset) + off_t(done))
-                }
-            }
-        }
     }
 
     /// Whether the runtime has made it to stay: a device, or what something is mounted on. For this program, whose mount

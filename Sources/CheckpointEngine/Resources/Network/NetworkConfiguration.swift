@@ -4,9 +4,11 @@ import LinuxSystem
 /// not carried over, so a checkpoint is refused if it is not what it was before any process had the right to change it.
 package enum NetworkConfiguration {
     /// A line for each object.
-    package static func text(of process: pid_t) throws -> String {
+    ///
+    /// - Parameter lock: one of the caller's own, which is left out.
+    package static func text(of process: pid_t, except lock: ConnectionLock? = nil) throws -> String {
         try inNamespace(.network, of: process) {
-            try (NetworkObjects.all() + FirewallRules.all()).joined(separator: "\n")
+            try (NetworkObjects.all() + FirewallRules.all(except: lock)).joined(separator: "\n")
         }
     }
 

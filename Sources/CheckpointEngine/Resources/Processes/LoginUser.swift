@@ -6,7 +6,7 @@ import Tracee
 /// session with it, anew.
 enum LoginUser: ProcessKind {
     static func capture(_ process: CapturedProcess, into images: inout ProcessImages, of dump: Dump) throws {
-        if let user = capture(process.hostPid) { images.task.loginuid = user }
+        if let user = capture(process.task) { images.task.loginuid = user }
     }
 
     /// Of nobody who has logged in.

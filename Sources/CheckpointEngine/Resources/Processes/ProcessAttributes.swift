@@ -36,10 +36,10 @@ enum ProcessAttributes: ProcessKind {
         _ question: Question, _ results: Program.Results, _ process: CapturedProcess, into entry: inout TaskCoreEntry
     ) throws {
         entry.personality =
-            UInt32(try readText("/proc/\(process.hostPid)/personality").split(separator: "\n").first ?? "0", radix: 16)
+            UInt32(try readText("/proc/\(process.task)/personality").split(separator: "\n").first ?? "0", radix: 16)
             ?? 0
         entry.oomScoreAdj =
-            Int32(try readText("/proc/\(process.hostPid)/oom_score_adj").split(separator: "\n").first ?? "0") ?? 0
+            Int32(try readText("/proc/\(process.task)/oom_score_adj").split(separator: "\n").first ?? "0") ?? 0
         entry.membarrierRegistrationMask = UInt32(max(0, results[question.barriers]))
         entry.childSubreaper = (results.value(question.reaper, as: Int32.self) ?? 0) != 0
     }
@@ -49,7 +49,7 @@ enum ProcessAttributes: ProcessKind {
         _ question: Question, _ results: Program.Results, _ process: CapturedProcess, into mm: inout MmEntry
     ) throws {
         let status = process.status
-        let auxv = try readFile("/proc/\(process.hostPid)/auxv")
+        let auxv = try readFile("/proc/\(process.task)/auxv")
         let words = auxv.withUnsafeBytes { raw in
             stride(from: 0, to: raw.count & ~7, by: 8).map { raw.loadUnaligned(fromByteOffset: $0, as: UInt64.self) }
         }
@@ -93,14 +93,17 @@ enum ProcessAttributes: ProcessKind {
             [35, 14, address.raw, UInt64(MemoryLayout<clinux_prctl_mm_map>.size), 0])
     }
 
-    static func recreate(_ core: TaskCoreEntry, _ mm: MmEntry, in program: inout Program) {
+    /// - Parameter hugePages: which of them are not off, where others are (``Tunables``).
+    static func recreate(_ core: TaskCoreEntry, _ mm: MmEntry, hugePages: Int, in program: inout Program) {
         if core.personality != 0 {
             program.call("personality", Int(SYS_personality), [UInt64(core.personality)])
         }
         if core.childSubreaper {
             program.call("prctl PR_SET_CHILD_SUBREAPER", Int(SYS_prctl), [36, 1, 0, 0, 0])
         }
-        if mm.thpDisabled { program.call("prctl PR_SET_THP_DISABLE", Int(SYS_prctl), [41, 1, 0, 0, 0]) }
+        if mm.thpDisabled {
+            program.call("prctl PR_SET_THP_DISABLE", Int(SYS_prctl), [41, 1, UInt64(hugePages), 0, 0])
+        }
     }
 
     static func recreateBarriers(_ core: TaskCoreEntry, in program: inout Program) {

@@ -5,7 +5,7 @@ import Tracee
 /// getrlimit(2). Read from /proc/PID/limits: prlimit(2) on another task wants CAP_SYS_RESOURCE in its user namespace.
 enum ResourceLimits: ProcessKind {
     static func capture(_ process: CapturedProcess, into images: inout ProcessImages, of dump: Dump) throws {
-        images.task.rlimits = try capture(process.hostPid)
+        images.task.rlimits = try capture(process.task)
     }
 
     /// In the order of the RLIMIT_ numbers; proc_pid_limits(5) has another.

@@ -50,39 +50,44 @@ enum ThreadState: ProcessKind {
             let length = results.value(question.robustLength, as: UInt64.self)
         else { throw CheckpointError("the agent's answer is too short") }
         let path = captured.path
-        let policy = try systemCall("sched_getscheduler", Int(SYS_sched_getscheduler), Int(thread.tid))
+        var state = try scheduling(of: thread.tid)
+        state.futexRla = head
+        state.futexRlaLen = UInt32(truncatingIfNeeded: length)
+        state.blkSigset = thread.signalMask
+        state.sas = .with {
+            $0.ssSp = stack[0]
+            $0.ssFlags = UInt32(truncatingIfNeeded: stack[1])
+            $0.ssSize = stack[2]
+        }
+        state.pdeathSig = deathSignal
+        state.creds = try Credentials.capture(
+            captured.status, secureBits: results[question.secureBits], in: userNamespace)
+        if let profile = try AppArmorProfile.of(path) { state.creds.lsmProfile = profile }
+        state.comm = try commandName(at: path)
+        if thread.rseq.rseq_abi_pointer != 0 {
+            state.rseqEntry = .with {
+                $0.rseqAbiPointer = thread.rseq.rseq_abi_pointer
+                $0.rseqAbiSize = thread.rseq.rseq_abi_size
+                $0.signature = thread.rseq.signature
+            }
+        }
+        core.threadInfo.clearTidAddr_p = tidAddress
+        core.threadCore = state
+    }
+
+    static func scheduling(of task: pid_t) throws -> ThreadCoreEntry {
+        let policy = try systemCall("sched_getscheduler", Int(SYS_sched_getscheduler), Int(task))
         // SCHED_RESET_ON_FORK may be set; deadline scheduling has parameters that the format has no fields for.
         guard policy & 0xff != 6 else { throw CheckpointError("deadline scheduling cannot be checkpointed yet") }
         var priority: CInt = 0
         try withUnsafeMutablePointer(to: &priority) {
-            _ = try systemCall("sched_getparam", Int(SYS_sched_getparam), Int(thread.tid), Int(bitPattern: $0))
+            _ = try systemCall("sched_getparam", Int(SYS_sched_getparam), Int(task), Int(bitPattern: $0))
         }
-        let nice = 20 - (try systemCall("getpriority", Int(SYS_getpriority), 0, Int(thread.tid)))
-        core.threadInfo.clearTidAddr_p = tidAddress
-        core.threadCore = try ThreadCoreEntry.with {
-            $0.futexRla = head
-            $0.futexRlaLen = UInt32(truncatingIfNeeded: length)
+        let nice = 20 - (try systemCall("getpriority", Int(SYS_getpriority), 0, Int(task)))
+        return ThreadCoreEntry.with {
             $0.schedNice = Int32(nice)
             $0.schedPolicy = UInt32(policy)
             $0.schedPrio = UInt32(priority)
-            $0.blkSigset = thread.signalMask
-            $0.sas = .with {
-                $0.ssSp = stack[0]
-                $0.ssFlags = UInt32(truncatingIfNeeded: stack[1])
-                $0.ssSize = stack[2]
-            }
-            $0.pdeathSig = deathSignal
-            $0.creds = try Credentials.capture(
-                captured.status, secureBits: results[question.secureBits], in: userNamespace)
-            if let profile = try AppArmorProfile.of(path) { $0.creds.lsmProfile = profile }
-            $0.comm = try commandName(at: path)
-            if thread.rseq.rseq_abi_pointer != 0 {
-                $0.rseqEntry = .with {
-                    $0.rseqAbiPointer = thread.rseq.rseq_abi_pointer
-                    $0.rseqAbiSize = thread.rseq.rseq_abi_size
-                    $0.signature = thread.rseq.signature
-                }
-            }
         }
     }
 

@@ -3,13 +3,15 @@ import LinuxSystem
 import Tracee
 
 /// How the kernel treats a thread, where CRIU's format has no place for it: the CPUs that it may use, its I/O priority, timer
-/// slack and NUMA policy; and of its process which memory a core dump has, and whether all future memory is locked.
+/// slack and NUMA policy, what the processor may guess for it (PR_SET_SPECULATION_CTRL), whether it may read the time stamp
+/// counter, and when a fault of the machine's memory kills it; and of its process which memory a core dump has, whether all
+/// future memory is locked, is merged (PR_SET_MEMORY_MERGE) or gets huge pages, and where single mappings have their memory from.
 ///
 /// They travel in `tunables.stasis`, a line for each thread that differs from a new one. CRIU does not look at the file.
 struct Tunables: Equatable, Sendable, ProcessKind {
     final class DumpState: KindState {
-        /// The content of ``fileName``.
-        fileprivate var text = ""
+        /// What ``fileName`` says of each thread.
+        fileprivate var words: [pid_t: [String]] = [:]
     }
 
     static let fileName = "tunables.stasis"
@@ -26,6 +28,23 @@ struct Tunables: Equatable, Sendable, ProcessKind {
     var locking = 0
     /// Where memory comes from: the mode with its flags, and the nodes. set_mempolicy(2).
     var memoryPolicy = MemoryPolicy()
+    /// The same of single mappings. mbind(2).
+    var places: [Place] = []
+    /// Of each kind of misfeature, PR_SPEC_STORE_BYPASS and on, what is set other than in a new process.
+    var speculation: [Int: Int] = [:]
+    /// PR_TSC_SIGSEGV
+    var stampsFault = false
+    /// PR_MCE_KILL_LATE or PR_MCE_KILL_EARLY.
+    var faultPolicy: Int?
+    /// PR_SET_MEMORY_MERGE, Linux 6.4.
+    var isMerged = false
+    /// What PR_GET_THP_DISABLE says besides that they are off: which they are not. Linux 6.18.
+    var hugePages = 0
+
+    struct Place: Equatable, Sendable {
+        var range: Range<UInt64>
+        var policy: MemoryPolicy
+    }
 
     struct MemoryPolicy: Equatable {
         var mode: Int32 = 0
@@ -34,29 +53,81 @@ struct Tunables: Equatable, Sendable, ProcessKind {
     }
 
     private static let usualSlack = 50_000
+    /// PR_SPEC_ENABLE; the flushing of the L1 data cache is PR_SPEC_DISABLE.
+    private static let usualSpeculation = [2, 2, 4]
+    private static let usualFaultPolicy = 2
 
     // MARK: Dump
 
     private struct Question {
         let timerSlack: Program.Reference
         let memoryPolicy: RemoteAddress
+        let speculation: [Program.Reference]
+        let stamps: RemoteAddress
+        let faultPolicy, isMerged, hugePages: Program.Reference
     }
 
     static func askThread(in program: inout Program) -> ThreadAnswer? {
         let policy = program.reserve(8 + MemoryLayout<SIMD16<UInt64>>.size)
         program.call(
             "get_mempolicy", Int(SYS_get_mempolicy), [policy.raw, (policy + 8).raw, 1024, 0, 0], tolerated: [ENOSYS])
+        func get(_ name: String, _ option: UInt64, _ argument: UInt64 = 0) -> Program.Reference {
+            program.call("prctl \(name)", Int(SYS_prctl), [option, argument, 0, 0, 0], tolerated: nil)
+        }
+        let stamps = program.reserve(8)
+        _ = get("PR_GET_TSC", 25, stamps.raw)
         let question = Question(
             timerSlack: program.call("prctl PR_GET_TIMERSLACK", Int(SYS_prctl), [30, 0, 0, 0, 0]),
-            memoryPolicy: policy)
+            memoryPolicy: policy,
+            speculation: usualSpeculation.indices.map { get("PR_GET_SPECULATION_CTRL", 52, UInt64($0)) },
+            stamps: stamps, faultPolicy: get("PR_MCE_KILL_GET", 34), isMerged: get("PR_GET_MEMORY_MERGE", 68),
+            hugePages: get("PR_GET_THP_DISABLE", 42))
         return { results, thread, dump, _ in
             let tunables = try capture(question, results, thread, all: dump.usableCPUs)
-            dump[Tunables.self].text += tunables.line(of: thread.innerID) ?? ""
+            dump[Tunables.self].words[thread.innerID, default: []] += tunables.words
         }
     }
 
+    /// By the address of each mapping; memory that several processes have at one place is asked for in each.
+    static func ask(
+        _ process: CapturedProcess, by session: AgentSession, into images: inout ProcessImages, of dump: Dump
+    ) throws {
+        let mappings = images.mm.vmas.filter { $0.kind.isDisjoint(with: [.vdso, .vvar, .vsyscall, .guardPages]) }
+        let first = process.innerThreads[0]
+        for mappings in ProgramRunner.portions(mappings) {
+            var program = Program(session.area.main)
+            let answers = mappings.map { mapping in
+                let answer = program.reserve(policySize)
+                let arguments = [answer.raw, (answer + 8).raw, 1024, mapping.start, 2]  // MPOL_F_ADDR
+                program.call(
+                    "get_mempolicy of a mapping", Int(SYS_get_mempolicy), arguments, tolerated: [ENOSYS, EFAULT])
+                return answer
+            }
+            let results = try session.run(program)
+            try results.check()
+            for (mapping, answer) in zip(mappings, answers) {
+                guard let policy = policy(at: answer, results) else { continue }
+                let place = Place(range: mapping.start..<mapping.end, policy: policy)
+                dump[Tunables.self].words[first, default: []].append(place.word)
+            }
+        }
+    }
+
+    private static let policySize = 8 + MemoryLayout<SIMD16<UInt64>>.size
+
+    /// `nil` for that of all memory.
+    private static func policy(at answer: RemoteAddress, _ results: Program.Results) -> MemoryPolicy? {
+        guard let mode = results.value(answer, as: Int32.self), mode != 0 else { return nil }
+        var nodes = SIMD16<UInt64>(repeating: 0)
+        for index in nodes.indices {
+            nodes[index] = results.value(answer + (8 + index * 8), as: UInt64.self) ?? 0
+        }
+        return MemoryPolicy(mode: mode, nodes: nodes)
+    }
+
     static func seal(_ dump: Dump) throws {
-        let text = dump[Tunables.self].text
+        let words = dump[Tunables.self].words.filter { !$0.value.isEmpty }.sorted { $0.key < $1.key }
+        let text = words.map { "\($0.key) \($0.value.joined(separator: " "))\n" }.joined()
         if !text.isEmpty { try dump.images.add(fileName, Array(text.utf8)) }
     }
 
@@ -67,20 +138,21 @@ struct Tunables: Equatable, Sendable, ProcessKind {
         let (process, status) = (captured.process, captured.status)
         let thread = status.task
         var tunables = Tunables()
-        guard let mode = results.value(question.memoryPolicy, as: Int32.self) else {
-            throw CheckpointError("the agent's answer is too short")
-        }
-        if mode != 0 {
-            var nodes = SIMD16<UInt64>(repeating: 0)
-            for index in nodes.indices {
-                nodes[index] = results.value(question.memoryPolicy + (8 + index * 8), as: UInt64.self) ?? 0
-            }
-            tunables.memoryPolicy = MemoryPolicy(mode: mode, nodes: nodes)
-        }
+        if let policy = policy(at: question.memoryPolicy, results) { tunables.memoryPolicy = policy }
         tunables.timerSlack = results[question.timerSlack]
+        for (kind, answer) in question.speculation.enumerated() {
+            // PR_SPEC_PRCTL: it is up to the thread.
+            let now = results[answer]
+            if now > 0, now & 1 != 0, now & ~1 != usualSpeculation[kind] { tunables.speculation[kind] = now & ~1 }
+        }
+        tunables.stampsFault = results.value(question.stamps, as: Int32.self) == 2
+        let faultPolicy = results[question.faultPolicy]
+        if faultPolicy >= 0, faultPolicy != usualFaultPolicy { tunables.faultPolicy = faultPolicy }
         if let cpus = status.allowedCPUs, let all, cpus != all { tunables.cpus = cpus }
         tunables.ioPriority = try systemCall("ioprio_get", Int(SYS_ioprio_get), 1, Int(thread))
-        guard thread == process.hostPid else { return tunables }
+        guard thread == process.task else { return tunables }
+        tunables.isMerged = results[question.isMerged] == 1
+        tunables.hugePages = max(0, results[question.hugePages]) & ~1
         let filter = try readText("/proc/\(thread)/coredump_filter").split(separator: "\n").first ?? ""
         tunables.coreFilter = UInt32(filter, radix: 16)
         if tunables.coreFilter == 0x33 { tunables.coreFilter = nil }
@@ -101,19 +173,21 @@ struct Tunables: Equatable, Sendable, ProcessKind {
 
     // MARK: Image
 
-    /// `TID name=value …`; nil if nothing is unusual.
-    func line(of thread: pid_t) -> String? {
+    /// `name=value`, for what is unusual.
+    var words: [String] {
         var words: [String] = []
         if let cpus { words.append("cpus=\(cpus)") }
         if ioPriority != 0 { words.append("io=\(ioPriority)") }
         if timerSlack != Self.usualSlack { words.append("slack=\(timerSlack)") }
         if let coreFilter { words.append("core=\(coreFilter)") }
         if locking != 0 { words.append("lock=\(locking)") }
-        if memoryPolicy != MemoryPolicy() {
-            let nodes = memoryPolicy.nodes.indices.map { String(memoryPolicy.nodes[$0], radix: 16) }
-            words.append("memory=\(memoryPolicy.mode):\(nodes.joined(separator: ","))")
-        }
-        return words.isEmpty ? nil : "\(thread) \(words.joined(separator: " "))\n"
+        if memoryPolicy != MemoryPolicy() { words.append("memory=\(memoryPolicy.text)") }
+        for (kind, value) in speculation.sorted(by: { $0.key < $1.key }) { words.append("guess\(kind)=\(value)") }
+        if stampsFault { words.append("stamps=0") }
+        if let faultPolicy { words.append("faults=\(faultPolicy)") }
+        if isMerged { words.append("merge=1") }
+        if hugePages != 0 { words.append("huge=\(hugePages)") }
+        return words + places.map(\.word)
     }
 
     /// The content of `tunables.stasis`, by thread.
@@ -140,6 +214,14 @@ struct Tunables: Equatable, Sendable, ProcessKind {
         case ("core", let value?) where (0..<512).contains(value): coreFilter = UInt32(value)
         case ("lock", let value?) where value == 2 || value == 6: locking = value
         case ("memory", _): memoryPolicy = try Self.policy(parts[1])
+        case ("place", _): places.append(try Self.place(parts[1]))
+        case ("guess0", let value?) where Self.guesses.contains(value): speculation[0] = value
+        case ("guess1", let value?) where Self.guesses.contains(value): speculation[1] = value
+        case ("guess2", let value?) where Self.guesses.contains(value): speculation[2] = value
+        case ("stamps", 0?): stampsFault = true
+        case ("faults", let value?) where value == 0 || value == 1: faultPolicy = value
+        case ("merge", 1?): isMerged = true
+        case ("huge", 2?): hugePages = 2  // PR_THP_DISABLE_EXCEPT_ADVISED
         default: throw Self.damaged(word)
         }
     }
@@ -149,6 +231,18 @@ struct Tunables: Equatable, Sendable, ProcessKind {
         let words = parts.last?.split(separator: ",").compactMap { UInt64($0, radix: 16) } ?? []
         guard parts.count == 2, let mode = Int32(parts[0]), mode > 0, words.count == 16 else { throw damaged(text) }
         return MemoryPolicy(mode: mode, nodes: SIMD16(words))
+    }
+
+    /// PR_SPEC_ENABLE, _DISABLE, _FORCE_DISABLE, _DISABLE_NOEXEC
+    private static let guesses: Set<Int> = [2, 4, 8, 16]
+
+    private static func place(_ text: Substring) throws -> Place {
+        let parts = text.split(separator: ":", maxSplits: 1)
+        let ends = parts.first?.split(separator: "-").compactMap { UInt64($0, radix: 16) } ?? []
+        guard parts.count == 2, ends.count == 2, ends[0] < ends[1], ends[1] <= 0x7fff_ffff_f000, ends[0] % 4096 == 0,
+            ends[1] % 4096 == 0
+        else { throw damaged(text) }
+        return Place(range: ends[0]..<ends[1], policy: try policy(parts[1]))
     }
 
     private static func damaged(_ text: Substring) -> CheckpointError {
@@ -173,6 +267,35 @@ struct Tunables: Equatable, Sendable, ProcessKind {
             "set_mempolicy", Int(SYS_set_mempolicy),
             [UInt64(memoryPolicy.mode), isSet ? nodes.raw : 0, isSet ? 1024 : 0], tolerated: [ENOSYS])
         if locking != 0 { program.call("mlockall", Int(SYS_mlockall), [UInt64(locking)]) }
+        for (kind, value) in speculation.sorted(by: { $0.key < $1.key }) {
+            // ENXIO: this processor makes no such guesses.
+            program.call(
+                "prctl PR_SET_SPECULATION_CTRL", Int(SYS_prctl), [53, UInt64(kind), UInt64(value), 0, 0],
+                tolerated: [ENXIO])
+        }
+        if stampsFault { program.call("prctl PR_SET_TSC", Int(SYS_prctl), [26, 2, 0, 0, 0]) }
+        if let faultPolicy {
+            program.call("prctl PR_MCE_KILL", Int(SYS_prctl), [33, 1, UInt64(faultPolicy), 0, 0])
+        }
+        if isMerged { program.call("prctl PR_SET_MEMORY_MERGE", Int(SYS_prctl), [67, 1, 0, 0, 0]) }
+    }
+
+    /// What is in memory stays there, as it did.
+    func recreatePlaces(by runner: inout ProgramRunner) throws {
+        for places in ProgramRunner.portions(places) {
+            try runner.add { program in
+                for place in places {
+                    let nodes = program.place(value: place.policy.nodes)
+                    program.call(
+                        "mbind of \(RemoteAddress(place.range.lowerBound))", Int(SYS_mbind),
+                        [
+                            place.range.lowerBound, UInt64(place.range.count), UInt64(place.policy.mode), nodes.raw,
+                            1024,
+                            0,
+                        ])
+                }
+            }
+        }
     }
 
     /// What the engine does from outside.
@@ -189,5 +312,18 @@ struct Tunables: Equatable, Sendable, ProcessKind {
             return "it ran on CPUs \(cpus), none of which it may use here; it runs on all"
         }
         return nil
+    }
+}
+
+extension Tunables.MemoryPolicy {
+    /// The mode, and a word of hexadecimal digits for each 64 nodes.
+    fileprivate var text: String {
+        "\(mode):\(nodes.indices.map { String(nodes[$0], radix: 16) }.joined(separator: ","))"
+    }
+}
+
+extension Tunables.Place {
+    fileprivate var word: String {
+        "place=\(String(range.lowerBound, radix: 16))-\(String(range.upperBound, radix: 16)):\(policy.text)"
     }
 }

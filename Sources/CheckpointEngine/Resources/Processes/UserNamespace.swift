@@ -19,7 +19,7 @@ package struct UserNamespace: Equatable, Sendable, CustomStringConvertible, Kind
         }
         for owner in restore.images.files.values.compactMap(\.signalOwner) { try dumped.check(owner) }
         for plan in restore.first.all {
-            for core in plan.cores where core.hasThreadCore {
+            for (_, core) in plan.everyThread where core.hasThreadCore {
                 try about("\(plan)") { try dumped.check(core.threadCore.creds) }
             }
         }

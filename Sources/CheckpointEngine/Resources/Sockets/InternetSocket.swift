@@ -1,107 +1,111 @@
 import CheckpointImages
 import LinuxSystem
 
-/// TCP sockets that listen, or that nobody has connected yet, over IPv4 and IPv6.
-enum InternetSocket: FileKind {
+/// What TCP, UDP and raw sockets have in common: an address of the container's network, and options.
+enum InternetSocket: Kind {
     final class DumpState: KindState {
-        private var signed: Set<UInt32>?
-
-        /// Listening TCP sockets with keys for signatures; asked for once.
-        fileprivate func signedListeners(of dump: Dump) throws -> Set<UInt32> {
-            if let signed { return signed }
-            let told = try inNamespace(.network, of: dump.first.hostPid) { try InternetDiagnosis.signedListeners() }
-            signed = told
-            return told
-        }
+        /// What sock_diag tells of the container's network, by protocol.
+        fileprivate var told: [CInt: [UInt32: InternetDiagnosis]] = [:]
+        /// The multicast groups of the container's network, read once.
+        fileprivate var groups: [MulticastMembership.Group]?
     }
 
-    static func capture(_ file: borrowing OpenFile, id: UInt32, into dump: Dump) throws -> FileEntry? {
-        guard file.status.isSocket else { return nil }
+    /// The protocol of a socket of AF_INET or AF_INET6 with this type; `nil` of other files.
+    static func proto(of file: borrowing OpenFile, type: __socket_type) throws -> CInt? {
         let socket = file.descriptor.raw
-        let family = try SocketOptions.number(socket, SOL_SOCKET, SO_DOMAIN)
-        guard family == AF_INET || family == AF_INET6 else {
-            throw CheckpointError("\(file.link): sockets of family \(family) cannot be checkpointed yet")
-        }
-        let type = try SocketOptions.number(socket, SOL_SOCKET, SO_TYPE)
-        let proto = try SocketOptions.number(socket, SOL_SOCKET, SO_PROTOCOL)
-        guard proto == 6 else {
-            let name = proto == 17 ? "a UDP socket" : "an IP socket of protocol \(proto)"
-            throw CheckpointError("\(file.link): \(name) cannot be checkpointed yet")
-        }
-        try SignalOwner.refuseSignals(file)
-        let state = try tcpInformation(socket)
-        let local = try address(of: socket, family, in: dump)
-        guard state.isListening || state.isClosed else {
+        guard file.status.isSocket, try family(of: file) != nil,
+            try SocketOptions.number(socket, SOL_SOCKET, SO_TYPE) == CInt(type.rawValue)
+        else { return nil }
+        return try SocketOptions.number(socket, SOL_SOCKET, SO_PROTOCOL)
+    }
+
+    private static func family(of file: borrowing OpenFile) throws -> CInt? {
+        let family = try SocketOptions.number(file.descriptor.raw, SOL_SOCKET, SO_DOMAIN)
+        return family == AF_INET || family == AF_INET6 ? family : nil
+    }
+
+    // MARK: Checkpoint
+
+    /// All sockets of a protocol in the container's network, by inode; asked once.
+    static func told(of proto: CInt, in dump: Dump) throws -> [UInt32: InternetDiagnosis] {
+        if let known = dump[Self.self].told[proto] { return known }
+        let told = try inNamespace(.network, of: dump.first.hostPid) { try InternetDiagnosis.sockets(of: proto) }
+        dump[Self.self].told[proto] = told
+        return told
+    }
+
+    static func groups(in dump: Dump) throws -> [MulticastMembership.Group] {
+        let groups = try dump[Self.self].groups ?? MulticastMembership.groups(in: dump)
+        dump[Self.self].groups = groups
+        return groups
+    }
+
+    /// Has the sockets of a protocol asked for again.
+    static func forget(_ proto: CInt, in dump: Dump) { dump[Self.self].told[proto] = nil }
+
+    static func local(of file: borrowing OpenFile) throws -> InternetAddress {
+        try InternetAddress.local(of: file.descriptor.raw, try family(of: file) ?? AF_INET)
+    }
+
+    /// What is told in the same way of every socket.
+    ///
+    /// - Parameter wasConnected: whether the kernel has set options by itself.
+    static func entry(
+        _ file: borrowing OpenFile, id: UInt32, local: InternetAddress, remote: InternetAddress?, wasConnected: Bool,
+        into dump: Dump
+    ) throws -> InetSkEntry {
+        try checkNetwork(of: file, in: dump)
+        let socket = file.descriptor.raw
+        let others = try SocketOptionTable.capture(file, id: id, wasConnected: wasConnected, into: dump)
+        var entry = InetSkEntry()
+        entry.id = id
+        entry.ino = UInt32(truncatingIfNeeded: file.status.st_ino)
+        entry.family = UInt32(local.family)
+        entry.type = UInt32(try SocketOptions.number(socket, SOL_SOCKET, SO_TYPE))
+        entry.proto = UInt32(try SocketOptions.number(socket, SOL_SOCKET, SO_PROTOCOL))
+        entry.srcPort = UInt32(local.port)
+        entry.dstPort = UInt32(remote?.port ?? 0)
+        entry.srcAddr = local.words
+        entry.dstAddr = remote?.words ?? local.words.map { _ in 0 }
+        entry.flags = file.info.flags
+        entry.backlog = 0
+        entry.fown = .none
+        entry.opts = try SocketOptions.capture(socket)
+        if local.family == AF_INET6 { entry.v6Only = try SocketOptions.number(socket, 41, 26) != 0 }
+        if let device = try local.interfaceName(in: dump) ?? remote?.interfaceName(in: dump) { entry.ifname = device }
+        entry.ipOpts = ipOptions(others)
+        entry.tcpOpts.cork = others.contains { $0.level == 6 && $0.name == TCP_CORK }
+        return entry
+    }
+
+    /// A socket comes back in the container's network. SIOCGSKNS: socket.h
+    static func checkNetwork(of file: borrowing OpenFile, in dump: Dump) throws {
+        let raw = file.descriptor.raw
+        let network = OwnedDescriptor(try system("network of socket") { clinux_ioctl(raw, 0x894c, 0) })
+        let own = try status(at: AT_FDCWD, "/proc/\(dump.first.hostPid)/ns/net")
+        guard try status(of: network.raw).st_ino == own.st_ino else {
             throw CheckpointError(
-                "\(file.link): a TCP connection (local port \(local.port)) cannot be checkpointed yet; "
-                    + "(nor with --tcp-established); close it first")
-        }
-        guard !state.isListening || state.waiting == 0 else {
-            throw CheckpointError(
-                "\(file.link): \(state.waiting) connection(s) to port \(local.port) wait to be accepted; "
-                    + "connections cannot be checkpointed yet")
-        }
-        if state.isClosed { try refuseEnded(file, port: local.port) }
-        let inode = UInt32(truncatingIfNeeded: file.status.st_ino)
-        if state.isListening, try dump[InternetSocket.self].signedListeners(of: dump).contains(inode) {
-            throw CheckpointError(
-                "\(file.link): a TCP socket with keys for signatures (TCP_MD5SIG, port \(local.port)) cannot be checkpointed yet"
-            )
-        }
-        let options = try SocketOptions.capture(socket)
-        let others = try SocketOptionTable.capture(file, id: id, into: dump)
-        let onlyV6 = family == AF_INET6 ? try SocketOptions.number(socket, 41, 26) != 0 : false
-        return try FileEntry.with {
-            $0.type = .inetsk
-            $0.id = id
-            $0.isk = try .with {
-                $0.id = id
-                $0.ino = inode
-                $0.family = UInt32(family)
-                $0.type = UInt32(type)
-                $0.proto = UInt32(proto)
-                $0.state = state.isListening ? 10 : 7
-                $0.srcPort = UInt32(local.port)
-                $0.dstPort = 0
-                $0.flags = file.info.flags
-                $0.backlog = state.isListening ? state.backlog : 0
-                $0.srcAddr = local.words
-                $0.dstAddr = local.words.map { _ in 0 }
-                $0.fown = .none
-                $0.opts = options
-                if family == AF_INET6 { $0.v6Only = onlyV6 }
-                if let device = local.device { $0.ifname = device }
-                $0.ipOpts = ipOptions(others)
-                $0.tcpOpts = try .with {
-                    $0.cork = others.contains { $0.level == 6 && $0.name == TCP_CORK }
-                    $0.nodelay = try SocketOptions.number(socket, 6, TCP_NODELAY) != 0
-                    $0.keepcnt = UInt32(bitPattern: try SocketOptions.number(socket, 6, TCP_KEEPCNT))
-                    $0.keepidle = UInt32(bitPattern: try SocketOptions.number(socket, 6, TCP_KEEPIDLE))
-                    $0.keepintvl = UInt32(bitPattern: try SocketOptions.number(socket, 6, TCP_KEEPINTVL))
-                }
-            }
+                "\(file.link): a socket of another network namespace than the container's cannot be checkpointed yet")
         }
     }
 
-    /// A connection that has ended, or that was never made, leaves a socket that looks like a new one but for this: it may
-    /// have bytes and an error to tell, and it does not connect again. To ask for the error would take it away.
-    private static func refuseEnded(_ file: borrowing OpenFile, port: UInt16) throws {
-        // POLLRDHUP
-        var state = pollfd(fd: file.descriptor.raw, events: 0x2000, revents: 0)
-        try system("poll TCP socket") { poll(&state, 1, 0) }
-        guard state.revents & (0x2000 | Int16(POLLERR)) == 0 else {
-            throw CheckpointError(
-                "\(file.link): a TCP connection that has ended or failed (local port \(port)) cannot be checkpointed yet, "
-                    + "nor a socket that was shut down; close it first")
-        }
-    }
+    /// SOL_RAW and SOL_ICMPV6, in each of which option 1 says which messages of ICMP a socket receives.
+    private static let filterLevels: [CInt] = [255, 58]
 
     /// Some of the options have a place in CRIU's messages, too.
     private static func ipOptions(_ entries: [SocketOptionEntry]) -> IpOptsEntry {
         func number(_ name: CInt) -> UInt32? {
             entries.first { $0.level == 0 && $0.name == name }?.value.integer(UInt32.self, at: 0)
         }
+        let filters = entries.filter { filterLevels.contains($0.level) && $0.name == 1 }.flatMap(\.value)
         return .with {
+            if number(3) == 1 { $0.raw.hdrincl = true }
+            if number(22) == 1 { $0.raw.nodefrag = true }
+            if !filters.isEmpty {
+                $0.raw.icmpvFilter = stride(from: 0, to: filters.count, by: 4).map {
+                    filters.integer(UInt32.self, at: $0) ?? 0
+                }
+            }
             if number(15) == 1 { $0.freebind = true }
             if number(8) == 1 { $0.pktinfo = true }
             if let tos = number(1) { $0.tos = tos }
@@ -109,10 +113,80 @@ enum InternetSocket: FileKind {
         }
     }
 
+    // MARK: Restore
+
+    /// That of a socket's link-local addresses.
+    static func interface(of wanted: InetSkEntry, in workshop: Workshop) throws -> UInt32 {
+        wanted.hasIfname ? try workshop.inNetworkNamespace { try interfaceNumber(wanted.ifname) } : 0
+    }
+
+    /// A new socket with its options, made by the task that is being furnished, in whose hands it is descriptor 0.
+    ///
+    /// - Parameter isLate: of an option that is left to the caller.
+    static func make(
+        _ wanted: InetSkEntry, in workshop: Workshop, isLate: (SocketOptionEntry) -> Bool = { _ in false }
+    ) throws -> OwnedDescriptor {
+        let opener = try opener(of: wanted, in: workshop)
+        let family = CInt(truncatingIfNeeded: wanted.family)
+        let type = CInt(truncatingIfNeeded: wanted.type) | CInt(bitPattern: wanted.flags) & O_NONBLOCK
+        // Raw ones ask for rights, which a program may have given up since.
+        _ = try opener.runAsEither { identity in
+            try opener.run(as: identity) { program in
+                let arguments = [UInt64(family), UInt64(UInt32(bitPattern: type)), UInt64(wanted.proto)]
+                program.call(
+                    "make a socket of protocol \(wanted.proto)", Int(SYS_socket), arguments, expecting: 0)
+            }
+        }
+        let made = try opener.take(0)
+        // By the task: some ask for rights. Before those that follow: IP_TOS changes SO_PRIORITY.
+        try SocketOptionTable.set(
+            try options(wanted, differingFrom: made.raw, in: workshop).filter { !isLate($0) }, by: opener)
+        try SocketOptions.apply(wanted.opts, to: made.raw)
+        if family == AF_INET6, try SocketOptions.number(made.raw, 41, 26) != (wanted.v6Only ? 1 : 0) {
+            try SocketOptions.set(made.raw, 41, 26, wanted.v6Only ? 1 : 0)
+        }
+        return made
+    }
+
+    private static func opener(of wanted: InetSkEntry, in workshop: Workshop) throws -> Opener {
+        guard let opener = workshop.opener else { throw CheckpointError("socket \(wanted.id): is no task's") }
+        return opener
+    }
+
+    /// The socket that has just been made. Lower ports ask for CAP_NET_BIND_SERVICE.
+    static func bind(_ wanted: InetSkEntry, to address: InternetAddress, in workshop: Workshop) throws {
+        try call("bind to", Int(SYS_bind), address, by: opener(of: wanted, in: workshop))
+    }
+
+    static func connect(_ wanted: InetSkEntry, to address: InternetAddress, in workshop: Workshop) throws {
+        try call("connect to", Int(SYS_connect), address, by: opener(of: wanted, in: workshop))
+    }
+
+    private static func call(_ name: String, _ number: Int, _ address: InternetAddress, by opener: Opener) throws {
+        try call("\(name) \(address) in the container's network", number, address.sockaddr, by: opener)
+    }
+
+    /// Takes its peer from the socket that has just been made, and the port that nobody has bound it to.
+    static func disconnect(_ wanted: InetSkEntry, in workshop: Workshop) throws {
+        // AF_UNSPEC
+        let nobody = [UInt8](repeating: 0, count: 16)
+        try call("disconnect socket", Int(SYS_connect), nobody, by: opener(of: wanted, in: workshop))
+    }
+
+    /// - Parameter bytes: struct sockaddr.
+    static func call(_ attempt: String, _ number: Int, _ bytes: [UInt8], by opener: Opener) throws {
+        _ = try opener.runAsEither { identity in
+            try opener.run(as: identity, keeping: 1) { program in
+                let place = program.place(bytes)
+                program.call(attempt, number, [0, place.raw, UInt64(bytes.count)])
+            }
+        }
+    }
+
     /// All that differ from those that a socket has.
-    private static func options(
+    static func options(
         _ wanted: InetSkEntry, differingFrom socket: CInt, in workshop: Workshop
-    ) -> [SocketOptionEntry] {
+    ) throws -> [SocketOptionEntry] {
         func entry(_ level: CInt, _ name: CInt, _ value: UInt32) -> SocketOptionEntry {
             SocketOptionEntry(file: wanted.id, level: level, name: name, value: [UInt8](integers: [value]))
         }
@@ -122,147 +196,12 @@ enum InternetSocket: FileKind {
         if ip.pktinfo { entries.append(entry(0, 8, 1)) }
         if ip.hasTos { entries.append(entry(0, 1, ip.tos)) }
         if ip.hasTtl { entries.append(entry(0, 2, ip.ttl)) }
+        if ip.raw.hdrincl { entries.append(entry(0, 3, 1)) }
+        if ip.raw.nodefrag { entries.append(entry(0, 22, 1)) }
         if wanted.tcpOpts.cork { entries.append(entry(6, TCP_CORK, 1)) }
-        entries += SocketOptionTable.entries(workshop.images.socketOptions[wanted.id] ?? [])
+        entries += try SocketOptionTable.entries(of: wanted.id, in: workshop)
         return entries.filter { entry in
             (try? SocketOptions.bytes(socket, entry.level, entry.name, limit: entry.value.count)) != entry.value
         }
-    }
-
-    /// The part of struct tcp_info that says what a socket does: tcp(7).
-    private static func tcpInformation(
-        _ socket: CInt
-    ) throws -> (isListening: Bool, isClosed: Bool, waiting: UInt32, backlog: UInt32) {
-        var bytes = [UInt8](repeating: 0, count: 104)
-        var length = socklen_t(bytes.count)
-        try system("state of TCP socket") {
-            bytes.withUnsafeMutableBytes { getsockopt(socket, 6, TCP_INFO, $0.baseAddress, &length) }
-        }
-        return bytes.withUnsafeBytes {
-            // Of a listening socket: tcpi_unacked connections wait, tcpi_sacked may.
-            (
-                $0[0] == 10, $0[0] == 7, $0.loadUnaligned(fromByteOffset: 24, as: UInt32.self),
-                $0.loadUnaligned(fromByteOffset: 28, as: UInt32.self)
-            )
-        }
-    }
-
-    /// - Returns: the device, too, by which a link-local address is meant.
-    private static func address(
-        of socket: CInt, _ family: CInt, in dump: Dump
-    ) throws -> (port: UInt16, words: [UInt32], device: String?) {
-        var bytes = [UInt8](repeating: 0, count: 28)
-        var length = socklen_t(bytes.count)
-        try system("address of socket") {
-            bytes.withUnsafeMutableBytes { raw in
-                CInt(
-                    clinux_syscall(
-                        Int(SYS_getsockname), Int(socket), Int(bitPattern: raw.baseAddress),
-                        withUnsafeMutablePointer(to: &length) { Int(bitPattern: $0) }, 0, 0, 0))
-            }
-        }
-        let scope = family == AF_INET6 ? bytes.integer(UInt32.self, at: 24) ?? 0 : 0
-        let device =
-            scope == 0 ? nil : try inNamespace(.network, of: dump.first.hostPid) { try interfaceName(scope) }
-        return bytes.withUnsafeBytes { raw in
-            let port = UInt16(raw[2]) << 8 | UInt16(raw[3])
-            let words = family == AF_INET ? 4..<8 : 8..<24
-            return (
-                port,
-                stride(from: words.lowerBound, to: words.upperBound, by: 4).map {
-                    raw.loadUnaligned(fromByteOffset: $0, as: UInt32.self)
-                },
-                device
-            )
-        }
-    }
-
-    static func recreate(_ entry: FileEntry, in workshop: Workshop) throws -> OwnedDescriptor? {
-        guard entry.hasIsk else { return nil }
-        let wanted = entry.isk
-        let family = CInt(truncatingIfNeeded: wanted.family)
-        guard family == AF_INET || family == AF_INET6, wanted.proto == 6, wanted.state == 10 || wanted.state == 7 else {
-            throw CheckpointError(
-                "socket \(wanted.id): family \(wanted.family), protocol \(wanted.proto), state \(wanted.state) "
-                    + "cannot be restored yet")
-        }
-        guard let opener = workshop.opener else { throw CheckpointError("socket \(wanted.id): is no task's") }
-        let type = CInt(truncatingIfNeeded: wanted.type) | CInt(bitPattern: wanted.flags) & O_NONBLOCK
-        try opener.run(as: opener.own) { program in
-            let arguments = [UInt64(family), UInt64(UInt32(bitPattern: type)), 6]
-            program.call("socket", Int(SYS_socket), arguments, expecting: 0)
-        }
-        let made = try opener.take(0)
-        // By the task: some ask for rights. Before those that follow: IP_TOS changes SO_PRIORITY.
-        let options = options(wanted, differingFrom: made.raw, in: workshop)
-        if !options.isEmpty {
-            _ = try opener.runAsEither { identity in
-                try opener.run(as: identity, keeping: 1) { program in
-                    for option in options {
-                        let place = program.place(option.value)
-                        program.call(
-                            "set \(SocketOptionTable.name(option)) of a socket", Int(SYS_setsockopt),
-                            [
-                                0, UInt64(UInt32(bitPattern: option.level)), UInt64(UInt32(bitPattern: option.name)),
-                                place.raw, UInt64(option.value.count),
-                            ])
-                    }
-                }
-            }
-        }
-        try SocketOptions.apply(wanted.opts, to: made.raw)
-        if family == AF_INET6 { try SocketOptions.set(made.raw, 41, 26, wanted.v6Only ? 1 : 0) }
-        if wanted.hasTcpOpts {
-            let tcp = wanted.tcpOpts
-            if tcp.nodelay { try SocketOptions.set(made.raw, 6, TCP_NODELAY, 1) }
-            if tcp.hasKeepcnt { try SocketOptions.set(made.raw, 6, TCP_KEEPCNT, CInt(clamping: tcp.keepcnt)) }
-            if tcp.hasKeepidle { try SocketOptions.set(made.raw, 6, TCP_KEEPIDLE, CInt(clamping: tcp.keepidle)) }
-            if tcp.hasKeepintvl { try SocketOptions.set(made.raw, 6, TCP_KEEPINTVL, CInt(clamping: tcp.keepintvl)) }
-        }
-        guard wanted.srcPort != 0 else { return made }
-        let device =
-            wanted.hasIfname ? try workshop.inNetworkNamespace { try interfaceNumber(wanted.ifname) } : 0
-        let address = try address(family, wanted, scope: device)
-        let printed = printable(address)
-        // Lower ports ask for CAP_NET_BIND_SERVICE.
-        _ = try opener.runAsEither { identity in
-            try opener.run(as: identity, keeping: 1) { program in
-                let place = program.place(address)
-                program.call(
-                    "bind to \(printed) in the container's network", Int(SYS_bind),
-                    [0, place.raw, UInt64(address.count)])
-            }
-        }
-        if wanted.state == 10 {
-            let backlog = CInt(clamping: wanted.backlog)
-            try system("listen on \(printed)") { listen(made.raw, backlog) }
-        }
-        return made
-    }
-
-    /// struct sockaddr_in or sockaddr_in6.
-    private static func address(_ family: CInt, _ wanted: InetSkEntry, scope: UInt32) throws -> [UInt8] {
-        var bytes = [UInt8](repeating: 0, count: family == AF_INET ? 16 : 28)
-        bytes[0] = UInt8(truncatingIfNeeded: family)
-        bytes[2] = UInt8(truncatingIfNeeded: wanted.srcPort >> 8)
-        bytes[3] = UInt8(truncatingIfNeeded: wanted.srcPort)
-        let start = family == AF_INET ? 4 : 8
-        guard wanted.srcAddr.count == (family == AF_INET ? 1 : 4) else {
-            throw CheckpointError("socket \(wanted.id): an address of \(wanted.srcAddr.count) words")
-        }
-        for (index, word) in wanted.srcAddr.enumerated() {
-            for byte in 0..<4 { bytes[start + index * 4 + byte] = UInt8(truncatingIfNeeded: word >> (8 * byte)) }
-        }
-        if family == AF_INET6 {
-            for byte in 0..<4 { bytes[24 + byte] = UInt8(truncatingIfNeeded: scope >> (8 * byte)) }
-        }
-        return bytes
-    }
-
-    private static func printable(_ address: [UInt8]) -> String {
-        let port = UInt16(address[2]) << 8 | UInt16(address[3])
-        guard address.count == 28 else { return address[4..<8].map { "\($0)" }.joined(separator: ".") + ":\(port)" }
-        let groups = stride(from: 8, to: 24, by: 2).map { UInt16(address[$0]) << 8 | UInt16(address[$0 + 1]) }
-        return "[" + groups.map { String($0, radix: 16) }.joined(separator: ":") + "]:\(port)"
     }
 }

@@ -1,15 +1,9 @@
 import CheckpointImages
 import LinuxSystem
-import Tracee
 
 /// Whom a unix socket's owner takes the other end for: who called socketpair(2), listen(2) or connect(2), as he was then.
 /// SO_PEERCRED and SO_PEERGROUPS; of a socket that listens its own. unix(7).
-struct PeerCredentials: Hashable, ProcessKind {
-    final class DumpState: KindState {
-        /// What only a process of the container can tell, by the process that is asked.
-        fileprivate var questions: [pid_t: [Question]] = [:]
-    }
-
+struct PeerCredentials: Hashable {
     /// As the container sees it; 0 of a process that is outside or has ended.
     var process: pid_t
     var user: UInt32
@@ -21,17 +15,10 @@ struct PeerCredentials: Hashable, ProcessKind {
     /// SO_PEERNAME
     private static let name: CInt = 28
 
-    /// A socket whose peer's number only a task of the container can tell.
-    fileprivate struct Question {
-        let file: UInt32
-        let number: CInt
-        let peer: PeerCredentials
-    }
-
     // MARK: Checkpoint
 
-    /// What the engine can tell: everything but the process. `nil` where the kernel keeps none.
-    static func capture(_ file: borrowing OpenFile, in userNamespace: UserNamespace) throws -> PeerCredentials? {
+    /// `nil` where the kernel keeps none.
+    static func capture(_ file: borrowing OpenFile, id: UInt32, into dump: Dump) throws -> PeerCredentials? {
         let socket = file.descriptor.raw
         // struct ucred: pid, uid, gid. Without credentials the ids are −1.
         let told = try SocketOptions.bytes(socket, SOL_SOCKET, credentials, limit: 12)
@@ -40,12 +27,14 @@ struct PeerCredentials: Hashable, ProcessKind {
         else { return nil }
         let list = try SocketOptions.bytes(socket, SOL_SOCKET, supplementary, limit: 65_536 * 4)
         let groups = stride(from: 0, to: list.count, by: 4).compactMap { list.integer(UInt32.self, at: $0) }
-        return try about("the peer of \(file.link)") {
+        let (users, known) = (dump.userNamespace, dump.innerPids[pid] ?? 0)
+        let peer = try about("the peer of \(file.link)") {
             PeerCredentials(
-                process: try hasEnded(peerOf: socket) ? 0 : pid, user: try userNamespace.inside(user: user),
-                group: try userNamespace.inside(group: group),
-                groups: try groups.map { try userNamespace.inside(group: $0) })
+                process: try hasEnded(peerOf: socket) ? 0 : known, user: try users.inside(user: user),
+                group: try users.inside(group: group), groups: try groups.map { try users.inside(group: $0) })
         }
+        for entry in peer.entries(of: id) { try dump.stream(raw: SocketOptionEntry.fileName).append(raw: entry.bytes) }
+        return peer
     }
 
     /// The number of an ended process may be another's by now. SO_PEERPIDFD, Linux 6.5, tells; before, nothing does.
@@ -57,38 +46,6 @@ struct PeerCredentials: Hashable, ProcessKind {
             return true
         } catch let error as SystemError where error.errno.rawValue == ENOPROTOOPT {
             return false
-        }
-    }
-
-    /// Has the rest asked by the process that has the socket.
-    func ask(about file: borrowing OpenFile, id: UInt32, in dump: Dump) {
-        let question = Question(file: id, number: file.number, peer: self)
-        dump[Self.self].questions[file.process.pid, default: []].append(question)
-    }
-
-    /// Asks the task that was captured, by its own descriptors, who the processes are in its eyes.
-    static func ask(
-        _ process: CapturedProcess, by session: AgentSession, into images: inout ProcessImages, of dump: Dump
-    ) throws {
-        for questions in ProgramRunner.portions(dump[Self.self].questions.removeValue(forKey: process.pid) ?? []) {
-            var program = Program(session.area.main)
-            let length = program.place(value: UInt64(12))
-            let answers = questions.map { question in
-                let answer = program.reserve(16)
-                program.call(
-                    "getsockopt SO_PEERCRED of descriptor \(question.number)", Int(SYS_getsockopt),
-                    [UInt64(question.number), UInt64(SOL_SOCKET), UInt64(credentials), answer.raw, length.raw])
-                return answer
-            }
-            let results = try session.run(program)
-            try results.check()
-            for (question, answer) in zip(questions, answers) {
-                var peer = question.peer
-                if peer.process != 0 { peer.process = results.value(answer, as: pid_t.self) ?? 0 }
-                for entry in peer.entries(of: question.file) {
-                    try dump.stream(raw: SocketOptionEntry.fileName).append(raw: entry.bytes)
-                }
-            }
         }
     }
 
@@ -138,6 +95,12 @@ struct PeerCredentials: Hashable, ProcessKind {
         self.init(
             process: process, user: user, group: group,
             groups: stride(from: 0, to: list.count, by: 4).compactMap { list.integer(UInt32.self, at: $0) })
+    }
+
+    /// What a process would be taken for now.
+    init(of process: ProcessPlan) {
+        let own = process.cores[0].threadCore.creds
+        self.init(process: process.pid, user: own.euid, group: own.egid, groups: own.groups)
     }
 
     private init(process: pid_t, user: UInt32, group: UInt32, groups: [UInt32]) {

@@ -18,8 +18,12 @@ enum SocketOptions {
     }
 
     /// A value as the kernel writes it, at most `limit` bytes.
-    static func bytes(_ socket: CInt, _ level: CInt, _ option: CInt, limit: Int) throws -> [UInt8] {
-        var value = [UInt8](repeating: 0, count: limit)
+    ///
+    /// - Parameter question: what the kernel reads from the same place, where it does.
+    static func bytes(
+        _ socket: CInt, _ level: CInt, _ option: CInt, limit: Int, given question: [UInt8] = []
+    ) throws -> [UInt8] {
+        var value = question + [UInt8](repeating: 0, count: limit - question.count)
         var length = socklen_t(limit)
         try system("socket option \(level)/\(option)") {
             value.withUnsafeMutableBytes { getsockopt(socket, level, option, $0.baseAddress, &length) }
@@ -27,25 +31,48 @@ enum SocketOptions {
         return Array(value.prefix(Int(length)))
     }
 
+    /// The bytes that the kernel counts for what waits to be read, and for what was written and is not gone. SO_MEMINFO,
+    /// Linux 4.12.
+    static func memory(_ socket: CInt) throws -> (received: UInt32, sent: UInt32) {
+        let bytes = try bytes(socket, SOL_SOCKET, 55, limit: 36)
+        return (bytes.integer(UInt32.self, at: 0) ?? 0, bytes.integer(UInt32.self, at: 8) ?? 0)
+    }
+
     /// struct sockaddr of who is, or was, at the other end; `nil` of a socket that was never connected. getpeername(2).
-    static func peerAddress(_ socket: CInt) -> [UInt8]? {
+    static func peerAddress(_ socket: CInt) -> [UInt8]? { try? address(socket, by: Int(SYS_getpeername)) }
+
+    /// struct sockaddr of a socket's own end. getsockname(2).
+    static func address(_ socket: CInt) throws -> [UInt8] { try address(socket, by: Int(SYS_getsockname)) }
+
+    private static func address(_ socket: CInt, by call: Int) throws -> [UInt8] {
         var address = [UInt8](repeating: 0, count: 128)
         var length = socklen_t(address.count)
-        let result = address.withUnsafeMutableBytes { raw in
-            withUnsafeMutablePointer(to: &length) {
-                clinux_syscall(
-                    Int(SYS_getpeername), Int(socket), Int(bitPattern: raw.baseAddress), Int(bitPattern: $0), 0, 0, 0)
+        try system("address of socket") {
+            address.withUnsafeMutableBytes { raw in
+                withUnsafeMutablePointer(to: &length) {
+                    clinux_syscall(
+                        call, Int(socket), Int(bitPattern: raw.baseAddress), Int(bitPattern: $0), 0, 0, 0)
+                }
             }
         }
-        return result == 0 ? Array(address.prefix(Int(length))) : nil
+        return Array(address.prefix(Int(length)))
     }
 
     static func set(_ socket: CInt, _ entry: SocketOptionEntry) throws {
-        try system("set socket option \(entry.level)/\(entry.name)") {
-            entry.value.withUnsafeBytes {
-                setsockopt(socket, entry.level, entry.name, $0.baseAddress, socklen_t($0.count))
-            }
+        try set(socket, entry.level, entry.name, entry.value)
+    }
+
+    static func set(_ socket: CInt, _ level: CInt, _ option: CInt, _ value: [UInt8]) throws {
+        try system("set socket option \(level)/\(option)") {
+            value.withUnsafeBytes { setsockopt(socket, level, option, $0.baseAddress, socklen_t($0.count)) }
         }
+    }
+
+    /// What an error calls a socket of which nothing else is known.
+    static func description(of socket: CInt) throws -> String {
+        let family = try number(socket, SOL_SOCKET, SO_DOMAIN)
+        guard family == AF_INET || family == AF_INET6 else { return "sockets of family \(family)" }
+        return "an IP socket of protocol \(try number(socket, SOL_SOCKET, SO_PROTOCOL))"
     }
 
     private static func time(_ socket: CInt, _ option: CInt) throws -> timeval {
@@ -76,12 +103,7 @@ enum SocketOptions {
         options.soPriority = UInt32(bitPattern: try number(socket, SOL_SOCKET, SO_PRIORITY))
         options.soMark = UInt32(bitPattern: try number(socket, SOL_SOCKET, SO_MARK))
         options.soRcvlowat = UInt32(bitPattern: try number(socket, SOL_SOCKET, SO_RCVLOWAT))
-        // SO_GET_FILTER tells how long an attached filter is; of one that is no classic BPF, EACCES.
-        var length: socklen_t = 0
-        let error = getsockopt(socket, SOL_SOCKET, 26, nil, &length) == 0 ? 0 : Errno.current.rawValue
-        if error == EACCES || error == 0 && length > 0 {
-            throw CheckpointError("a socket with a filter attached (SO_ATTACH_FILTER) cannot be checkpointed yet")
-        }
+        options.soFilter = try SocketFilter.capture(socket)
         let linger = try pair(socket, SO_LINGER)
         if linger[0] != 0 { options.soLinger = UInt32(bitPattern: linger[1]) }
         let device = try boundDevice(socket)
@@ -111,12 +133,7 @@ enum SocketOptions {
     /// Only what differs from a fresh socket's is set.
     static func apply(_ options: SkOptsEntry, to socket: CInt) throws {
         let fresh = try capture(socket)
-        // The kernel doubles what it is told. SO_SNDBUFFORCE and SO_RCVBUFFORCE, for which sysctl sets no limit.
-        if options.soSndbuf != fresh.soSndbuf { try set(socket, SOL_SOCKET, 32, CInt(clamping: options.soSndbuf / 2)) }
-        if options.soRcvbuf != fresh.soRcvbuf { try set(socket, SOL_SOCKET, 33, CInt(clamping: options.soRcvbuf / 2)) }
-        if options.hasSoBufLock, options.soBufLock != fresh.soBufLock || options.soSndbuf != fresh.soSndbuf {
-            try set(socket, SOL_SOCKET, 72, CInt(clamping: options.soBufLock))
-        }
+        try applyBuffers(options, to: socket)
         try time(socket, SO_SNDTIMEO, options.soSndTmoSec, options.soSndTmoUsec)
         try time(socket, SO_RCVTIMEO, options.soRcvTmoSec, options.soRcvTmoUsec)
         let flags: [(CInt, Bool, Bool)] = [
@@ -151,6 +168,29 @@ enum SocketOptions {
         if options.hasSoRcvlowat, options.soRcvlowat != fresh.soRcvlowat {
             try set(socket, SOL_SOCKET, SO_RCVLOWAT, CInt(bitPattern: options.soRcvlowat))
         }
+    }
+
+    /// The sizes, and which of them the program chose itself (SO_BUF_LOCK). The kernel doubles what it is told.
+    static func applyBuffers(_ options: SkOptsEntry, to socket: CInt) throws {
+        let (sending, receiving) = (
+            try number(socket, SOL_SOCKET, SO_SNDBUF), try number(socket, SOL_SOCKET, SO_RCVBUF)
+        )
+        // SO_SNDBUFFORCE and SO_RCVBUFFORCE, for which sysctl sets no limit.
+        if options.soSndbuf != UInt32(bitPattern: sending) {
+            try set(socket, SOL_SOCKET, 32, CInt(clamping: options.soSndbuf / 2))
+        }
+        if options.soRcvbuf != UInt32(bitPattern: receiving) {
+            try set(socket, SOL_SOCKET, 33, CInt(clamping: options.soRcvbuf / 2))
+        }
+        let locks = UInt32(bitPattern: try number(socket, SOL_SOCKET, 72))
+        if options.hasSoBufLock, options.soBufLock != locks {
+            try set(socket, SOL_SOCKET, 72, CInt(clamping: options.soBufLock))
+        }
+    }
+
+    /// A size with which so many bytes fit into a queue, however the kernel packs them.
+    static func room(for bytes: Int, _ options: SkOptsEntry) -> CInt {
+        CInt(clamping: max(Int(max(options.soSndbuf, options.soRcvbuf)), bytes * 4 + (1 << 20)))
     }
 
     private static func time(_ socket: CInt, _ option: CInt, _ seconds: UInt64, _ microseconds: UInt64) throws {

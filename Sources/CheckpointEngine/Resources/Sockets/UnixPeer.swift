@@ -31,8 +31,25 @@ struct UnixPeer {
         return pair
     }
 
+    /// The same, to the socket that is bound to the same file as this one, which may have no name any more. By /proc.
+    func connect(_ type: CInt, toFileOf bound: CInt) throws -> CInt {
+        let file = try NamedUnixSocket.boundFile(of: bound)
+        func address(_ number: CInt) throws -> [UInt8] {
+            try NamedUnixSocket.address(Array("/proc/self/fd/\(number)".utf8))
+        }
+        guard credentials != nil, let opener else {
+            return try connect(type, to: try address(file.raw), isEngines: true)
+        }
+        let (number, others) = try Self.hand(file.raw, to: opener)
+        let client = try connect(type, to: try address(number))
+        try opener.close([number] + others)
+        return client
+    }
+
     /// A new socket, connected to an address in the container. connect(2).
-    func connect(_ type: CInt, to address: [UInt8]) throws -> CInt {
+    ///
+    /// - Parameter isEngines: whether the address is a path of the engine's, where it is the engine that connects.
+    func connect(_ type: CInt, to address: [UInt8], isEngines: Bool = false) throws -> CInt {
         // Nobody waits where the address leads to somebody else.
         let type = type | O_CLOEXEC | O_NONBLOCK
         guard let credentials, let opener else {
@@ -40,9 +57,8 @@ struct UnixPeer {
                 let made = try systemCall("socket", Int(SYS_socket), Int(AF_UNIX), Int(type), 0)
                 return workshop.keep(OwnedDescriptor(CInt(made)))
             }
-            try asEngine {
-                try workshop.inRoot { try NamedUnixSocket.call("connect", Int(SYS_connect), client, address) }
-            }
+            func reach() throws { try NamedUnixSocket.call("connect", Int(SYS_connect), client, address) }
+            if isEngines { try asEngine(reach) } else { try asEngine { try workshop.inRoot(reach) } }
             return try patient(client)
         }
         var made = Program.Reference?.none
@@ -71,21 +87,29 @@ struct UnixPeer {
         guard let credentials, let opener else {
             return try asEngine { try system("listen") { LinuxSystem.listen(socket, backlog) } }
         }
-        let (ours, theirs) = try Self.makePair(5, as: opener.own, by: opener)
+        let (number, others) = try Self.hand(socket, to: opener)
+        try opener.run(as: Identity(credentials), keeping: nil) {
+            $0.call("listen", Int(SYS_listen), [UInt64(number), UInt64(backlog)])
+        }
+        try opener.close([number] + others)
+    }
+
+    /// Gives a file to a task.
+    ///
+    /// - Returns: its number there, and those of what brought it.
+    private static func hand(_ file: CInt, to opener: Opener) throws -> (number: CInt, others: [CInt]) {
+        let (ours, theirs) = try makePair(5, as: opener.own, by: opener)
         let end = try opener.take(ours)
-        try sendMessage(end.raw, [1], descriptors: [socket])
+        try sendMessage(end.raw, [1], descriptors: [file])
         var control = RemoteAddress(0)
         let results = try opener.run(as: opener.own, keeping: nil) {
-            control = Self.receive(from: theirs, in: &$0)
+            control = receive(from: theirs, in: &$0)
         }
         // struct cmsghdr: length 8, level 4, type 4, then the descriptor.
         guard let number = results.value(control + 16, as: CInt.self) else {
             throw CheckpointError("\(opener.plan): its answer is too short")
         }
-        try opener.run(as: Identity(credentials), keeping: nil) {
-            $0.call("listen", Int(SYS_listen), [UInt64(number), UInt64(backlog)])
-        }
-        try opener.close([number, ours, theirs])
+        return (number, [ours, theirs])
     }
 
     private func asEngine<R>(_ body: () throws -> R) throws -> R {

@@ -1,22 +1,22 @@
 import CheckpointImages
 import LinuxSystem
+import Tracee
 
 /// Unix sockets without a name that are connected to each other, as socketpair(2) makes them, with what is under way
 /// between them; and such whose other end is closed.
 enum UnixSocketPair: FileKind {
     /// All unix sockets of the container, by their inodes; those with a name, too.
     final class DumpState: KindState {
-        var peers: [UInt32: (peer: UInt32, holder: String, number: CInt)] = [:]
-        /// Names under which the container listens, and those of its accepted sockets.
-        var listeners: Set<[UInt8]> = []
+        var peers: [UInt32: (peer: UInt32, holder: String)] = [:]
+        /// The names of its accepted sockets.
         fileprivate var accepted: [UInt32: [UInt8]] = [:]
         fileprivate var makers: [UInt32: PeerCredentials] = [:]
-        /// Datagram sockets with a name that are connected to nobody.
+        /// Datagram sockets with a name.
         var letterboxes: Set<UInt32> = []
-        private var told: [UInt32: UnixDiagnosis]?
+        private var told: UnixDiagnosis.All?
 
         /// As the container's network namespace knows them; asked for once.
-        func diagnosis(of dump: Dump) throws -> [UInt32: UnixDiagnosis] {
+        func diagnosis(of dump: Dump) throws -> UnixDiagnosis.All {
             if let told { return told }
             let all = try inNamespace(.network, of: dump.first.hostPid) { try UnixDiagnosis.all() }
             told = all
@@ -28,6 +28,8 @@ enum UnixSocketPair: FileKind {
         /// Other ends, whose owners have not asked for them yet.
         fileprivate var waiting: [UInt32: OwnedSocket] = [:]
         fileprivate var entries: [UInt32: UnixSkEntry] = [:]
+        /// Those that lack their options, in the engine's hands.
+        fileprivate var unfinished: [(socket: CInt, wanted: UnixSkEntry)] = []
         /// The files that listen under a name.
         var listeners: [[UInt8]: UInt32] = [:]
     }
@@ -42,26 +44,26 @@ enum UnixSocketPair: FileKind {
         guard file.status.isSocket else { return nil }
         let socket = file.descriptor.raw
         guard try SocketOptions.number(socket, SOL_SOCKET, SO_DOMAIN) == AF_UNIX else { return nil }
-        try SignalOwner.refuseSignals(file)
         let inode = UInt32(truncatingIfNeeded: file.status.st_ino)
         let sockets = dump[UnixSocketPair.self]
-        guard let told = try sockets.diagnosis(of: dump)[inode] else {
+        guard let told = try sockets.diagnosis(of: dump).sockets[inode] else {
             throw CheckpointError("\(file.link): the kernel does not know this unix socket in the container's network")
         }
         let type = try SocketOptions.number(socket, SOL_SOCKET, SO_TYPE)
-        if !told.name.isEmpty {
-            guard type != 2 else {
-                throw CheckpointError(
-                    "\(file.link): a unix datagram socket bound to \(told.printableName) that is connected "
-                        + "cannot be checkpointed yet")
-            }
-            sockets.accepted[inode] = told.name
+        if let listener = try WaitingConnection.listener(of: file, inode: inode, told, in: dump) {
+            var entry = try entry(file, inode: inode, told, type: type, id: id, into: dump)
+            entry.usk.peer = listener
+            _ = try PeerCredentials.capture(file, id: id, into: dump)
+            sockets.peers[inode] = (0, file.holder)
+            return entry
         }
-        var options = try SocketOptions.capture(socket)
-        options.soPasscred = try SocketOptions.number(socket, SOL_SOCKET, SO_PASSCRED) != 0
-        try SocketOptionTable.capture(file, id: id, into: dump)
-        let peer = try PeerCredentials.capture(file, in: dump.userNamespace)
-        peer?.ask(about: file, id: id, in: dump)
+        if !told.name.isEmpty { sockets.accepted[inode] = told.name }
+        // Who has closed a connection has shut it down, too.
+        guard told.peer != 0 || told.state != 1 || type == 2 || told.shutdown == 3 else {
+            throw CheckpointError("\(file.link): waits to be accepted at a unix socket outside the container")
+        }
+        let entry = try entry(file, inode: inode, told, type: type, id: id, into: dump)
+        let peer = try PeerCredentials.capture(file, id: id, into: dump)
         if told.peer == 0, told.state == 1, type != 2, told.name.isEmpty,
             let name = SocketOptions.peerAddress(socket)?.dropFirst(2), !name.isEmpty
         {
@@ -71,10 +73,22 @@ enum UnixSocketPair: FileKind {
         }
         // A stream that was never connected has no queue.
         if told.peer != 0 || told.state == 1 || type == 2 {
-            try UnixSocketQueue.capture(file, inode: inode, id: id, type: type, into: dump)
+            UnixSocketQueue.note(file, id: id, type: type, in: dump)
         }
-        sockets.peers[inode] = (told.peer, file.process.description, file.number)
+        sockets.peers[inode] = (told.peer, file.holder)
         sockets.makers[inode] = peer
+        return entry
+    }
+
+    /// What the entries of all unix sockets have in common.
+    static func entry(
+        _ file: borrowing OpenFile, inode: UInt32, _ told: UnixDiagnosis, type: CInt, id: UInt32, into dump: Dump
+    ) throws -> FileEntry {
+        let socket = file.descriptor.raw
+        var options = try SocketOptions.capture(socket)
+        options.soPasscred = try SocketOptions.number(socket, SOL_SOCKET, SO_PASSCRED) != 0
+        try SocketOptionTable.capture(file, id: id, into: dump)
+        let flags = file.info.flags
         return FileEntry.with {
             $0.type = .unixsk
             $0.id = id
@@ -83,7 +97,7 @@ enum UnixSocketPair: FileKind {
                 $0.ino = inode
                 $0.type = UInt32(type)
                 $0.state = UInt32(told.state)
-                $0.flags = file.info.flags
+                $0.flags = flags
                 $0.uflags = 0
                 $0.backlog = 0
                 $0.peer = told.peer
@@ -100,28 +114,23 @@ enum UnixSocketPair: FileKind {
         let sockets = dump[UnixSocketPair.self]
         for (inode, held) in sockets.peers where held.peer != 0 && sockets.peers[held.peer] == nil {
             throw CheckpointError(
-                "\(held.holder): descriptor \(held.number): socket:[\(inode)]: is connected to a unix socket outside "
+                "\(held.holder): socket:[\(inode)]: is connected to a unix socket outside "
                     + "the container")
         }
         for (inode, held) in sockets.peers where held.peer != 0 {
-            // A datagram socket may be connected to one that is not connected to it; both ends may have a name.
+            // A datagram socket may be connected to one that is not connected to it; both ends may have a name. One that has
+            // a name is connected to others that have.
             let isPair = sockets.accepted[inode] == nil && sockets.accepted[held.peer] == nil
             let isAccepted = (sockets.accepted[inode] == nil) != (sockets.accepted[held.peer] == nil)
             guard
                 sockets.letterboxes.contains(held.peer)
-                    || sockets.peers[held.peer]?.peer == inode
+                    || !sockets.letterboxes.contains(inode) && sockets.peers[held.peer]?.peer == inode
                         && (isAccepted || isPair && sockets.makers[inode] == sockets.makers[held.peer])
             else {
                 throw CheckpointError(
-                    "\(held.holder): descriptor \(held.number): socket:[\(inode)]: is a unix socket connected in a way "
+                    "\(held.holder): socket:[\(inode)]: is a unix socket connected in a way "
                         + "that cannot be checkpointed yet")
             }
-        }
-        for (inode, name) in sockets.accepted where !sockets.listeners.contains(name) {
-            let held = sockets.peers[inode]
-            throw CheckpointError(
-                "\(held?.holder ?? ""): descriptor \(held?.number ?? -1): socket:[\(inode)]: is a unix socket of a "
-                    + "connection to a name under which nobody listens any more; it cannot be checkpointed yet")
         }
     }
 
@@ -129,7 +138,7 @@ enum UnixSocketPair: FileKind {
         let state = restore[UnixSocketPair.self]
         for (id, entry) in restore.images.files where entry.hasUsk {
             if entry.usk.ino != 0 { state.entries[entry.usk.ino] = entry.usk }
-            if entry.usk.state == 10 { state.listeners[Array(entry.usk.name)] = id }
+            if entry.usk.state == 10, !entry.usk.deleted { state.listeners[Array(entry.usk.name)] = id }
         }
     }
 
@@ -144,13 +153,20 @@ enum UnixSocketPair: FileKind {
                 OwnedDescriptor(
                     CInt(try systemCall("socket", Int(SYS_socket), Int(AF_UNIX), Int(type | O_CLOEXEC), 0)))
             }
-            try finish(alone.raw, wanted, workshop)
+            state.unfinished.append((try workshop.keep(alone.duplicate()), wanted))
             return alone
         }
         let other = state.entries[wanted.peer]
+        if let other, WaitingConnection.isListener(other) {
+            try WaitingConnection.recreate(at: other, in: workshop)
+            guard let waiting = state.waiting.removeValue(forKey: wanted.ino) else {
+                throw CheckpointError("unix socket \(wanted.id): does not wait at socket \(other.id)")
+            }
+            return try waiting.descriptor.duplicate()
+        }
         if let other, NamedUnixSocket.isLetterbox(other), wanted.name.isEmpty {
             let sender = try NamedUnixSocket.send(to: other, in: workshop)
-            try finish(sender, wanted, workshop)
+            state.unfinished.append((sender, wanted))
             return try copy(sender)
         }
         guard other == nil || other?.peer == wanted.ino else {
@@ -158,14 +174,20 @@ enum UnixSocketPair: FileKind {
         }
         let pair = try pair(wanted, other, type, workshop)
         // What waits in one socket was sent through the other.
-        try UnixSocketQueue.recreate(of: wanted.id, through: pair.second, in: workshop)
-        if let other { try UnixSocketQueue.recreate(of: other.id, through: pair.first, in: workshop) }
-        try finish(pair.first, wanted, workshop)
+        UnixSocketQueue.note(wanted.id, through: pair.second, in: workshop)
+        state.unfinished.append((pair.first, wanted))
         if let other {
-            try finish(pair.second, other, workshop)
+            UnixSocketQueue.note(other.id, through: pair.first, in: workshop)
+            state.unfinished.append((pair.second, other))
             state.waiting[other.ino] = OwnedSocket(try copy(pair.second))
         }
         return try copy(pair.first)
+    }
+
+    /// Takes in a socket of which another was made at the same time.
+    static func keep(_ socket: CInt, for wanted: UnixSkEntry, in workshop: Workshop) throws {
+        note(socket, wanted, in: workshop)
+        workshop[Self.self].waiting[wanted.ino] = OwnedSocket(try copy(socket))
     }
 
     private static func copy(_ socket: CInt) throws -> OwnedDescriptor {
@@ -197,11 +219,24 @@ enum UnixSocketPair: FileKind {
         return try UnixPeer(peer, in: workshop).pair(type)
     }
 
-    static func finish(_ socket: CInt, _ wanted: UnixSkEntry, _ workshop: Workshop) throws {
+    /// What is in the queues was sent before they were limited and shut.
+    static func settle(_ first: ProcessPlan, in workshop: Workshop, area: InjectedArea) throws {
+        for (socket, wanted) in workshop[Self.self].unfinished {
+            try about("unix socket \(wanted.id)") { try finish(socket, wanted, workshop) }
+        }
+    }
+
+    /// Leaves the rest of a socket that was made to ``settle(_:in:area:)``.
+    static func note(_ socket: CInt, _ wanted: UnixSkEntry, in workshop: Workshop) {
+        workshop[Self.self].unfinished.append((socket, wanted))
+    }
+
+    private static func finish(_ socket: CInt, _ wanted: UnixSkEntry, _ workshop: Workshop) throws {
         try SocketOptions.apply(wanted.opts, to: socket)
-        for entry in SocketOptionTable.entries(workshop.images.socketOptions[wanted.id] ?? []) {
+        for entry in try SocketOptionTable.entries(of: wanted.id, in: workshop) {
             try SocketOptions.set(socket, entry)
         }
+        try SocketFilter.recreate(wanted.opts, of: wanted.id, socket, by: nil, in: workshop)
         if CInt(bitPattern: wanted.flags) & O_NONBLOCK != 0 {
             try system("set flags of socket") { clinux_fcntl(socket, F_SETFL, Int(O_NONBLOCK)) }
         }

@@ -6,7 +6,7 @@ import Tracee
 /// end the supervisor holds. The runtime makes a new one at the restore; here it gets its settings, and descriptors of
 /// it, and of `/dev/tty`, are opened again. pty(7), ioctl_tty(2).
 ///
-/// What was typed and not read yet is lost: nothing tells what it is.
+/// Nothing tells what was typed and not read yet without taking it: with that it is refused.
 enum ConsoleTerminal: FileKind {
     final class DumpState: KindState {
         fileprivate var entries: [TtyInfoEntry] = []
@@ -28,23 +28,23 @@ enum ConsoleTerminal: FileKind {
         // /dev/tty is whatever terminal controls the session of who opened it.
         let isControlling = file.status.st_rdev == clinux_makedev(5, 0)
         guard isConsole || isControlling else { return nil }
-        try SignalOwner.refuseSignals(file)
         let state = dump[ConsoleTerminal.self]
+        try TerminalState.refuseInput(of: file.descriptor.raw, file.link)
         if state.entries.isEmpty { state.entries = try entries(file, isConsole: isConsole, console, dump) }
+        return try entry(file, id: id, info: isConsole ? consoleID : controllingID, dump)
+    }
+
+    /// - Parameter info: the terminal's number in tty-info.img.
+    static func entry(_ file: borrowing OpenFile, id: UInt32, info: UInt32, _ dump: Dump) throws -> FileEntry {
         let named = dump.files.newID()
+        var path = RegFileEntry(file, id: named)
+        path.pos = 0
+        path.mntID = Int32(truncatingIfNeeded: file.info.mount)
         try dump.files.add(
             .with {
                 $0.type = .reg
                 $0.id = named
-                $0.reg = .with {
-                    $0.id = named
-                    $0.flags = file.info.flags
-                    $0.pos = 0
-                    $0.fown = .none
-                    $0.name = file.link
-                    $0.mntID = Int32(truncatingIfNeeded: file.info.mount)
-                    $0.mode = file.status.st_mode
-                }
+                $0.reg = path
             })
         return FileEntry.with {
             $0.type = .tty
@@ -52,7 +52,7 @@ enum ConsoleTerminal: FileKind {
             $0.tty = .with {
                 $0.id = id
                 $0.regfID = named
-                $0.ttyInfoID = isConsole ? consoleID : controllingID
+                $0.ttyInfoID = info
                 $0.flags = file.info.flags
                 $0.fown = .none
             }
@@ -69,30 +69,14 @@ enum ConsoleTerminal: FileKind {
             throw CheckpointError(
                 "\(file.link): \(leader) has given up its controlling terminal; this cannot be checkpointed yet")
         }
-        let settings = try TerminalState(of: terminal)
-        let size = try TerminalSize(of: terminal)
-        let owner = try dump.userNamespace.inside(try status(of: terminal))
         let group = dump.innerGroup(pid_t(truncatingIfNeeded: Int64(bitPattern: try leader.status.stat(8))))
-        let entry = TtyInfoEntry.with {
-            $0.id = consoleID
-            $0.type = .pty
-            $0.locked = false
-            $0.exclusive = false
-            $0.packetMode = false
-            $0.sid = UInt32(leader.status.innerSession)
-            $0.pgrp = UInt32(group)
-            $0.rdev = UInt32(truncatingIfNeeded: console.st_rdev)
-            $0.termios = settings.entry
-            $0.winsize = .with {
-                $0.wsRow = UInt32(size.rows)
-                $0.wsCol = UInt32(size.columns)
-                $0.wsXpixel = 0
-                $0.wsYpixel = 0
-            }
-            $0.pty = .with { $0.index = UInt32(clinux_minor(console.st_rdev)) }
-            $0.uid = owner.st_uid
-            $0.gid = owner.st_gid
-        }
+        var entry = try TtyInfoEntry(
+            of: terminal, index: clinux_minor(console.st_rdev),
+            owner: try dump.userNamespace.inside(try status(of: terminal)))
+        entry.id = consoleID
+        entry.sid = UInt32(leader.status.innerSession)
+        entry.pgrp = UInt32(group)
+        entry.rdev = UInt32(truncatingIfNeeded: console.st_rdev)
         var controlling = entry
         controlling.id = controllingID
         controlling.type = .ctty
@@ -100,7 +84,7 @@ enum ConsoleTerminal: FileKind {
     }
 
     static func seal(_ dump: Dump) throws {
-        let entries = dump[ConsoleTerminal.self].entries
+        let entries = dump[ConsoleTerminal.self].entries + Pseudoterminal.infos(of: dump)
         if !entries.isEmpty { try dump.images.add(.ttyInfo, entries: entries) }
     }
 
@@ -109,10 +93,12 @@ enum ConsoleTerminal: FileKind {
     /// Fails on terminals that config.json does not give.
     static func plan(_ restore: RestorePlan) throws {
         let first = restore.first
-        let entries: [TtyInfoEntry] = try restore.images.directory.entries(ifAny: .ttyInfo)
+        let all: [TtyInfoEntry] = try restore.images.directory.entries(ifAny: .ttyInfo)
+        let entries = all.filter { !restore[Pseudoterminal.self].has($0) }
         restore[ConsoleTerminal.self].entries = entries
         let known = Dictionary(entries.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
-        for file in restore.images.files.values where file.hasTty {
+        for info in entries { try info.check(restore.policy) }
+        for file in restore.images.files.values where file.hasTty && !restore[Pseudoterminal.self].has(file) {
             guard let info = known[file.tty.ttyInfoID], info.type == .pty || info.type == .ctty else {
                 throw CheckpointError("files.img: file \(file.id): a terminal of a kind that cannot be restored yet")
             }
@@ -128,16 +114,19 @@ enum ConsoleTerminal: FileKind {
     static func recreate(in workshop: Workshop) throws {
         guard let terminal = workshop.terminal, let info = workshop[ConsoleTerminal.self].entries.first else { return }
         let userNamespace = workshop.userNamespace
-        if info.hasTermios { try TerminalState(info.termios).apply(to: terminal) }
-        if info.hasWinsize, info.winsize.wsRow != 0 || info.winsize.wsCol != 0 {
-            let size = TerminalSize(
-                rows: UInt16(clamping: info.winsize.wsRow), columns: UInt16(clamping: info.winsize.wsCol))
-            try size.apply(to: terminal)
-        }
+        var settings = info
+        if info.winsize.wsRow == 0, info.winsize.wsCol == 0 { settings.clearWinsize() }
+        try settings.applySettings(to: terminal)
         if info.hasUid, info.hasGid {
             let owner = (try userNamespace.outside(user: info.uid), try userNamespace.outside(group: info.gid))
             try system("owner of terminal") { fchown(terminal, owner.0, owner.1) }
         }
+    }
+
+    /// When all have opened it: nobody else may.
+    static func settle(_ first: ProcessPlan, in workshop: Workshop, area: InjectedArea) throws {
+        guard let terminal = workshop.terminal, workshop[Self.self].entries.contains(where: \.exclusive) else { return }
+        try TerminalState.makeExclusive(terminal)
     }
 
     static func recreate(_ entry: FileEntry, in workshop: Workshop) throws -> OwnedDescriptor? {
@@ -185,63 +174,11 @@ enum ConsoleTerminal: FileKind {
     }
 
     /// The process has no descriptor then, so the new one is 0.
-    private static func openControlling(_ flags: CInt, in program: inout Program) {
+    static func openControlling(_ flags: CInt, in program: inout Program) {
         let path = program.place(Array("/dev/tty".utf8) + [0])
         program.call(
             "open /dev/tty", Int(SYS_openat),
             [UInt64(bitPattern: Int64(AT_FDCWD)), path.raw, UInt64(flags | O_NOCTTY), 0], expecting: 0)
-    }
-}
-
-/// struct termios2 of the kernel: modes 4 x 4, line 1, characters 19, speeds 2 x 4. ioctl_tty(2).
-private struct TerminalState {
-    private static let characters = 17..<36
-    private var bytes = [UInt8](repeating: 0, count: 44)
-
-    init(of terminal: CInt) throws {
-        // TCGETS2
-        try system("settings of terminal") {
-            bytes.withUnsafeMutableBytes { clinux_ioctl(terminal, 0x802c_542a, UInt(bitPattern: $0.baseAddress)) }
-        }
-    }
-
-    init(_ entry: TermiosEntry) {
-        set(entry.cIflag, at: 0)
-        set(entry.cOflag, at: 4)
-        set(entry.cCflag, at: 8)
-        set(entry.cLflag, at: 12)
-        bytes[16] = UInt8(truncatingIfNeeded: entry.cLine)
-        for (place, value) in zip(Self.characters, entry.cCc) { bytes[place] = UInt8(truncatingIfNeeded: value) }
-        set(entry.cIspeed, at: 36)
-        set(entry.cOspeed, at: 40)
-    }
-
-    var entry: TermiosEntry {
-        .with {
-            $0.cIflag = word(0)
-            $0.cOflag = word(4)
-            $0.cCflag = word(8)
-            $0.cLflag = word(12)
-            $0.cLine = UInt32(bytes[16])
-            $0.cIspeed = word(36)
-            $0.cOspeed = word(40)
-            $0.cCc = bytes[Self.characters].map { UInt32($0) }
-        }
-    }
-
-    func apply(to terminal: CInt) throws {
-        // TCSETS2
-        try system("set settings of terminal") {
-            bytes.withUnsafeBytes { clinux_ioctl(terminal, 0x402c_542b, UInt(bitPattern: $0.baseAddress)) }
-        }
-    }
-
-    private func word(_ offset: Int) -> UInt32 {
-        bytes.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: offset, as: UInt32.self) }
-    }
-
-    private mutating func set(_ word: UInt32, at offset: Int) {
-        for byte in 0..<4 { bytes[offset + byte] = UInt8(truncatingIfNeeded: word >> (8 * byte)) }
     }
 }
 

@@ -36,7 +36,7 @@ enum PosixTimer: ProcessKind {
     private static func list(_ process: CapturedProcess) throws -> [PosixTimerEntry] {
         var entries: [PosixTimerEntry] = []
         var current = PosixTimerEntry()
-        let text = try readText("/proc/\(process.hostPid)/timers")
+        let text = try readText("/proc/\(process.task)/timers")
         for line in text.split(separator: "\n") {
             guard let colon = line.firstIndex(of: ":") else { continue }
             let value = line[line.index(after: colon)...].trimmed

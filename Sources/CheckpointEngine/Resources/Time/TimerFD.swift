@@ -3,7 +3,9 @@ import LinuxSystem
 
 /// timerfd_create(2).
 ///
-/// The images tell what is left until the timer's next end, so the timer goes on where it was, whatever the clock says.
+/// The images tell what is left until the timer's next end, so the timer goes on where it was, whatever the clock says. One
+/// that ends at a time of the wall clock gets such a time again, and is ended by a change of that clock as before
+/// (TFD_TIMER_CANCEL_ON_SET).
 enum TimerFD: FileKind {
     static func capture(_ file: borrowing OpenFile, id: UInt32, into dump: Dump) throws -> FileEntry? {
         guard file.link == "anon_inode:[timerfd]" else { return nil }
@@ -42,6 +44,16 @@ enum TimerFD: FileKind {
         return (numbers[0], numbers[1])
     }
 
+    /// By the wall clock, the time after which a rest is over.
+    private static func end(_ rest: timespec) -> timespec {
+        var end = timespec()
+        clock_gettime(CLOCK_REALTIME, &end)
+        let nanoseconds = end.tv_nsec + rest.tv_nsec
+        end.tv_sec += min(rest.tv_sec, .max / 2) + nanoseconds / 1_000_000_000
+        end.tv_nsec = nanoseconds % 1_000_000_000
+        return end
+    }
+
     static func recreate(_ entry: FileEntry, in workshop: Workshop) throws -> OwnedDescriptor? {
         guard entry.hasTfd else { return nil }
         let timer = entry.tfd
@@ -57,10 +69,14 @@ enum TimerFD: FileKind {
         if left != (0, 0) {
             var setting = itimerspec()
             setting.it_value = timespec(tv_sec: Int(clamping: left.0), tv_nsec: Int(left.1))
+            // TFD_TIMER_ABSTIME, TFD_TIMER_CANCEL_ON_SET; CLOCK_REALTIME, CLOCK_REALTIME_ALARM
+            let isAbsolute = timer.settimeFlags & 1 != 0 && (timer.clockid == 0 || timer.clockid == 8)
+            if isAbsolute { setting.it_value = Self.end(setting.it_value) }
             setting.it_interval = timespec(tv_sec: Int(clamping: timer.isec), tv_nsec: Int(timer.insec))
             try withUnsafePointer(to: &setting) {
                 _ = try systemCall(
-                    "timerfd_settime", Int(SYS_timerfd_settime), Int(made.raw), 0, Int(bitPattern: $0), 0)
+                    "timerfd_settime", Int(SYS_timerfd_settime), Int(made.raw),
+                    isAbsolute ? Int(timer.settimeFlags & 3) : 0, Int(bitPattern: $0), 0)
             }
         }
         if timer.ticks > 0 {
