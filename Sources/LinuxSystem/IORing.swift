@@ -4,6 +4,10 @@ public struct RingParameters: Equatable, Sendable {
         public let rawValue: UInt32
         public init(rawValue: UInt32) { self.rawValue = rawValue }
 
+        /// A thread of the kernel's submits what the program puts there. Linux 5.11 without a capability.
+        public static let polled = Flags(rawValue: 1 << 1)
+        /// That thread stays on ``processor``.
+        public static let bound = Flags(rawValue: 1 << 2)
         /// The sizes of both queues are asked for.
         public static let completionSize = Flags(rawValue: 1 << 3)
         /// What is wrong with one entry does not keep those behind it from being submitted. Linux 5.18.
@@ -50,7 +54,24 @@ public struct RingParameters: Equatable, Sendable {
         get { Flags(rawValue: words[2]) }
         set { words[2] = newValue.rawValue }
     }
+    /// Of ``Flags/bound``.
+    public var processor: UInt32 {
+        get { words[3] }
+        set { words[3] = newValue }
+    }
+    /// After how many milliseconds without work the thread of a polled ring sleeps; one second for 0.
+    public var idleTime: UInt32 {
+        get { words[4] }
+        set { words[4] = newValue }
+    }
     public var features: UInt32 { words[5] }
+
+    /// Those of a ring that has everything in the same places, but no thread.
+    public var unpolled: RingParameters {
+        var parameters = self
+        parameters.flags.subtract([.polled, .bound])
+        return parameters
+    }
 
     /// Where it lies in the ring.
     public func place(of word: Word) -> Int { Int(words[word.rawValue]) }
@@ -141,8 +162,10 @@ public struct RingMemory: ~Copyable {
     /// Brings the counters of a new ring to where another's are: by doing nothing (IORING_OP_NOP, the operation of empty
     /// entries) so many times. That is the only way, for the kernel believes no counters but its own.
     ///
-    /// - Parameter unread: how many completions are left, which are all in the right places.
-    public func advance(to count: UInt32, unread: UInt32) throws(SystemError) {
+    /// - Parameters:
+    ///   - unread: how many completions are left, which are all in the right places.
+    ///   - isPolled: whether a thread of the kernel's submits, which is woken and waited for.
+    public func advance(to count: UInt32, unread: UInt32, isPolled: Bool = false) throws(SystemError) {
         if let array = parameters.arrayPlace {
             for entry in 0..<parameters.submissions {
                 ring.storeBytes(of: entry, toByteOffset: array + Int(entry) * 4, as: UInt32.self)
@@ -155,8 +178,11 @@ public struct RingMemory: ~Copyable {
             self[.completionHead] = read
             let batch = min(count - done, parameters.submissions, parameters.completions - (done - read))
             self[.submissionTail] = done + batch
-            let taken = try systemCall("io_uring_enter", Int(SYS_io_uring_enter), Int(descriptor), Int(batch))
             done += batch
+            // IORING_ENTER_GETEVENTS and IORING_ENTER_SQ_WAKEUP
+            let (waited, flags) = isPolled ? (Int(done - read), 0x3) : (0, 0)
+            let taken = try systemCall(
+                "io_uring_enter", Int(SYS_io_uring_enter), Int(descriptor), Int(batch), waited, flags)
             guard taken == Int(batch), self[.completionTail] == done else {
                 throw SystemError(.ioError, "advance an io_uring to \(done)")
             }

@@ -20,7 +20,7 @@ struct IORingTests {
             var parameters = RingParameters(submissions: entries, completions: entries * 2, flags: flags)
             let made = try parameters.make()
             let memory = try RingMemory(of: made.raw, parameters)
-            try memory.advance(to: count, unread: unread)
+            try memory.advance(to: count, unread: unread, isPolled: flags.contains(.polled))
             image = parameters.bytes + memory.bytes
             descriptor = made
         }
@@ -35,6 +35,16 @@ struct IORingTests {
             #expect(info.value(key) == "\(counts.all)")
         }
         #expect(info.value("CqHead") == "\(counts.all - counts.unread)")
+    }
+
+    /// By its thread, which is awake at first and sleeps later.
+    @Test func advancedByItsThread() throws {
+        let ring = try Ring([.polled, .noArray], after: 5000, unread: 7)
+        let info = try DescriptorInfo(process: getpid(), number: ring.descriptor.raw)
+        for key in ["SqHead", "SqTail", "CachedSqHead", "CqTail", "CachedCqTail"] as [Substring] {
+            #expect(info.value(key) == "5000")
+        }
+        #expect(info.value("CqHead") == "4993")
     }
 
     /// To look at a ring changes nothing in it.
@@ -117,12 +127,24 @@ struct IORingTests {
         }
         #expect(try plan() == "no error")
         #expect(try word(.submissionTail, .max) == "no error")
+        let unsubmitted = try plan { image, parameters in
+            image[8] |= 2
+            image[RingParameters.byteCount + parameters.place(of: .submissionTail)] += 1
+        }
+        #expect(unsubmitted.contains("counters"))
         for (name, value) in [
             (.submissionHead, 21), (.completionHead, 11), (.completionHead, 21), (.completionTail, 0),
         ]
             as [(RingParameters.Word, UInt32)]
         {
             #expect(try word(name, value).contains("counters"), "\(name) \(value)")
+        }
+    }
+
+    /// Of a processor only a thread of the kernel's has need.
+    @Test func flags() throws {
+        for (flags, error) in [(2, "no error"), (6, "no error"), (4, "sizes and flags"), (1, "sizes and flags")] as [(UInt8, String)] {
+            #expect(try plan { image, _ in image[8] |= flags }.contains(error))
         }
     }
 

@@ -52,7 +52,8 @@ extension Integration {
         @Test(
             "interrupt and stop go to the program, not to the runtime", .timeLimit(.minutes(1)),
             arguments: [
-                ("echo go; sleep 1000", ["go=\\x03"], Int32(130), "go\n^C"),
+                // Not `sleep`: busybox's shell forgets what it catches on the way to a program.
+                ("echo go; read x", ["go=\\x03"], Int32(130), "go\n^C"),
                 ("trap 'echo stop' TSTP; echo go; read x || read x; echo $x", ["go=\\x1a", "stop=on\\r"], 0, "on"),
             ])
         func keys(script: String, typing: [String], status: Int32, end: String) throws {

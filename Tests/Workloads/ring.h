@@ -18,7 +18,7 @@ static unsigned *word(struct ring *ring, unsigned place) { return (unsigned *)(r
 
 /// Maps it; `apart` as old programs do it, with a mapping for each queue.
 static void open_ring(struct ring *ring, unsigned entries, unsigned completions, unsigned flags, bool apart) {
-    ring->params = (struct io_uring_params){.flags = flags | (completions ? IORING_SETUP_CQSIZE : 0), .cq_entries = completions};
+    ring->params = (struct io_uring_params){.sq_thread_idle = 1, .flags = flags | (completions ? IORING_SETUP_CQSIZE : 0), .cq_entries = completions};
     ring->file = must(syscall(SYS_io_uring_setup, entries, &ring->params));
     struct io_uring_params *made = &ring->params;
     size_t first = made->cq_off.cqes + made->cq_entries * sizeof(struct io_uring_cqe);
@@ -45,7 +45,8 @@ static struct io_uring_sqe *prepare(struct ring *ring, int operation, int file, 
 }
 
 static int enter(struct ring *ring, unsigned submit, unsigned wait) {
-    return syscall(SYS_io_uring_enter, ring->file, submit, wait, wait ? IORING_ENTER_GETEVENTS : 0, 0, 0);
+    unsigned wake = ring->params.flags & IORING_SETUP_SQPOLL ? IORING_ENTER_SQ_WAKEUP : 0;
+    return syscall(SYS_io_uring_enter, ring->file, submit, wait, wake | (wait ? IORING_ENTER_GETEVENTS : 0), 0, 0);
 }
 
 /// The next completion that is not read; null if there is none.

@@ -1,3 +1,4 @@
+import CheckpointImages
 import LinuxSystem
 import Tracee
 
@@ -27,6 +28,8 @@ final class CapturedProcess: CustomStringConvertible {
     /// Those that have answered.
     var capturedThreads: [CapturedThread] = []
     var session: AgentSession?
+    /// Of its memory, guard pages apart.
+    var mappings: [VmaEntry] = []
 
     init(hostPid: pid_t, parent: CapturedProcess?) throws {
         self.hostPid = hostPid

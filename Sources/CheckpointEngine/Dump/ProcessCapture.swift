@@ -8,7 +8,6 @@ import Tracee
 struct ProcessCapture {
     let process: CapturedProcess
     let dump: Dump
-    private var mappings: [VmaEntry] = []
     private var ids = TaskKobjIdsEntry()
     /// What another process has, too, that was looked at before.
     private var shared: Set<SharedObject> = []
@@ -38,7 +37,7 @@ struct ProcessCapture {
             dump.account.keep(MemoryMapping.self, count: own.count)
             dump.mappings[ids.vmID] = own
         }
-        mappings = dump.mappings[ids.vmID] ?? []
+        process.mappings = dump.mappings[ids.vmID] ?? []
         if process === dump.first { dump.rootIDs = ids }
         if !shared.contains(.descriptors) { try captureDescriptors(table: ids.filesID) }
         try captureDirectories()
@@ -46,6 +45,7 @@ struct ProcessCapture {
 
     func ask() throws {
         guard !process.isZombie else { return }
+        let mappings = process.mappings
         let (pagemap, guards) = try dump.pagemaps[ids.vmID] ?? dump.pages.add(process, mappings)
         dump.pagemaps[ids.vmID] = (pagemap, guards)
         try dump.images.add(.pagemap, process.pid, pagemap)

@@ -28,7 +28,13 @@ final class Confinement {
         guard InnerCgroup.isInPlace(plan, now, own: cgroups, in: restore) else {
             throw wrong("other cgroups than its container")
         }
-        guard try directoryEntries("/proc/\(process)/task").count == plan.everyThread.count else {
+        let tasks = "/proc/\(process)/task"
+        // Threads of the kernel's own come with rings that they submit for.
+        let threads = try directoryEntries(tasks).filter { name in
+            let isOurs = plan.everyThread.count == 1 && name == String(process)
+            return isOurs || pid_t(name).flatMap { try? ProcessStatus($0, path: "\(tasks)/\(name)") }?.isWorker != true
+        }
+        guard threads.count == plan.everyThread.count else {
             throw wrong("other threads than at the checkpoint")
         }
         for (stub, core) in zip(plan.stubs, plan.cores) {

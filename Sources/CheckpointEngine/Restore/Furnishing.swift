@@ -73,10 +73,11 @@ struct Furnishing {
         let directory = number("cwd") { directoryHere }
         let departed = try departedTargets()
         let rings = try ringPlaces()
+        let lastID = try lastID(before: rings)
 
         var runner = ProgramRunner(stub, area)
         let socket = try receive(&runner, below: departed.map { CInt($0.target.tfd) }.max())
-        try IORing.place(rings, of: plan, in: workshop)
+        try IORing.place(rings, lastID: lastID, of: plan, in: workshop)
         for (set, target, file) in departed {
             try runner.add {
                 EventPoll.register(target, of: file, in: set, free: socket + 1, arrived: sent.count, by: &$0)
@@ -160,6 +161,12 @@ struct Furnishing {
             }
             return (place.number, place.id, holder)
         }
+    }
+
+    private mutating func lastID(before rings: [(number: CInt, id: UInt32, holder: CInt?)]) throws -> CInt? {
+        guard let file = try IORing.lastID(before: rings, in: workshop) else { return nil }
+        let descriptor = workshop.keep(file)
+        return number("last id") { descriptor }
     }
 
     /// The same of shared memory, for reading and writing.

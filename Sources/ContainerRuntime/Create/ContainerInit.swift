@@ -158,10 +158,11 @@ struct ContainerInit: ~Copyable {
         try setup.confine(channel, door: door?.raw)
         let program = try setup.findProgram()
         let environment = setup.completedEnvironment()
+        // As the first of a pid namespace it would not hear them; they stop a container that is only created. Before the runtime
+        // can say that it is.
+        if door != nil { CallingProcess.endOnSignals([SIGHUP, SIGINT, SIGQUIT, SIGTERM]) }
         try channel.send(.ready)
         CallingProcess.setName("stasis:start")
-        // As the first of a pid namespace it would not hear them; they stop a container that is only created.
-        if door != nil { CallingProcess.endOnSignals([SIGHUP, SIGINT, SIGQUIT, SIGTERM]) }
         // A runtime that is killed before it has made the container known takes this process along.
         try channel.expect(.proceed, orDied: "the runtime is gone")
         guard let door else { return try execute(program, environment, setup, channel) }

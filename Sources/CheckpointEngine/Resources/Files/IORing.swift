@@ -34,6 +34,8 @@ enum IORing: FileKind {
         fileprivate var ids: [UInt64: UInt32] = [:]
         fileprivate var opened: Set<UInt64> = []
         fileprivate var mapped: [UInt64: String] = [:]
+        /// Threads of the kernel's that submit for a ring.
+        fileprivate var pollers: Set<pid_t> = []
         /// Bytes of all images.
         fileprivate var size = 0
         /// How rings of known flags look.
@@ -97,7 +99,6 @@ enum IORing: FileKind {
             return value
         }
         for (key, nothing, what) in [
-            ("SqThread", "-1", "a thread of the kernel's that submits (IORING_SETUP_SQPOLL)"),
             ("UserFiles", "0", "registered files"), ("UserBufs", "0", "registered buffers"),
             ("NAPI", "disabled", "busy polling of the network (NAPI)"),
         ] as [(Substring, Substring, String)] where file.info.value(key) ?? nothing != nothing {
@@ -119,6 +120,14 @@ enum IORing: FileKind {
         // Where a ring like it has what, and how much memory.
         _ = try parameters.make()
         let memory = try RingMemory(of: file.descriptor.raw, parameters)
+        try capturePoller(of: file, into: &parameters, dump)
+        guard
+            !parameters.flags.contains(.polled)
+                || [.submissionHead, .submissionTail].allSatisfy({ memory[$0] == submitted })
+                    && memory[.completionTail] == completed
+        else {
+            throw CheckpointError("requests on their way into it; try again when they have ended")
+        }
         guard completed <= mostOperations else {
             throw CheckpointError(
                 "has done \(completed) operations; a restore can make up for \(mostOperations), with as many that do nothing"
@@ -132,11 +141,40 @@ enum IORing: FileKind {
         return (parameters, memory.bytes)
     }
 
+    /// A thread of the kernel's that submits for the ring (IORING_SETUP_SQPOLL): it belongs to the process that made the ring.
+    private static func capturePoller(
+        of file: borrowing OpenFile, into parameters: inout RingParameters, _ dump: Dump
+    ) throws {
+        guard let text = file.info.value("SqThread"), text != "-1" else { return }
+        let process = file.process.hostPid
+        guard let thread = pid_t(text),
+            let status = try? ProcessStatus(thread, path: "/proc/\(process)/task/\(thread)")
+        else {
+            throw CheckpointError(
+                "the thread of the kernel's that submits for it belongs to another process (IORING_SETUP_SQPOLL); "
+                    + "this cannot be checkpointed yet")
+        }
+        guard dump[Self.self].pollers.insert(thread).inserted else {
+            throw CheckpointError(
+                "shares the thread of the kernel's that submits for it with another one (IORING_SETUP_ATTACH_WQ); "
+                    + "this cannot be checkpointed yet")
+        }
+        parameters.flags.insert(.polled)
+        guard let cpus = status.allowedCPUs, cpus != dump.usableCPUs, let processor = UInt32(cpus) else { return }
+        parameters.flags.insert(.bound)
+        parameters.processor = processor
+    }
+
     /// Refuses what cannot be made again, by the error of calls that must fail, or that do nothing where they succeed.
     private static func refuse(_ probe: RingProbe) throws {
         func refuse(_ what: String) -> CheckpointError { CheckpointError("\(what); this cannot be checkpointed yet") }
+        switch probe.enter(submitting: 0)?.rawValue {
         // EBADFD. First: such a ring still takes restrictions.
-        if probe.enter(submitting: 0)?.rawValue == 77 { throw refuse("is not enabled (IORING_SETUP_R_DISABLED)") }
+        case 77: throw refuse("is not enabled (IORING_SETUP_R_DISABLED)")
+        // EOWNERDEAD
+        case 130: throw refuse("has lost its thread with the process that made it (IORING_SETUP_SQPOLL)")
+        default: break
+        }
         // IORING_REGISTER_RESTRICTIONS of more than there can be; IORING_REGISTER_EVENTFD of a descriptor that is none;
         // IORING_REGISTER_MEM_REGION
         switch probe.register(11, nil, count: 1000) {
@@ -289,11 +327,26 @@ enum IORing: FileKind {
     /// Lets a process have its rings: each takes the number of what was sent in its place, the lowest that is free then. It is
     /// made by the process's own call and rights, or, where another process has it already, taken from that by pidfd_getfd(2).
     ///
-    /// - Parameter places: all numbers that are to lead to a ring, with a pidfd of its holder.
+    /// - Parameters:
+    ///   - places: all numbers that are to lead to a ring, with a pidfd of its holder.
+    ///   - lastID: where the process has what ``lastID(before:in:)`` has opened.
     static func place(
-        _ places: [(number: CInt, id: UInt32, holder: CInt?)], of plan: ProcessPlan, in workshop: Workshop
+        _ places: [(number: CInt, id: UInt32, holder: CInt?)], lastID: CInt?, of plan: ProcessPlan,
+        in workshop: Workshop
     ) throws {
         let state = workshop[Self.self]
+        if let lastID, let opener = workshop.opener {
+            var top = plan
+            while let parent = top.parent { top = parent }
+            let highest = top.all.flatMap { $0.threads + [$0.pid, $0.session, $0.group] }.max() ?? 1
+            let text = Array("\(highest)".utf8)
+            try run(in: plan, opener) {
+                let place = $0.place(text)
+                $0.call(
+                    "write to ns_last_pid", Int(SYS_write), [UInt64(lastID), place.raw, UInt64(text.count)],
+                    expecting: text.count)
+            }
+        }
         var here: [UInt32: CInt] = [:]
         for (number, id, pidfd) in places {
             guard let image = state.images[id], let opener = workshop.opener else { continue }
@@ -315,17 +368,30 @@ enum IORing: FileKind {
         }
     }
 
+    /// By what a pid namespace is told which id it has given last, for a process that makes a ring among these: the thread that
+    /// it gets from the kernel must not have the id of a task that is not born yet. pid_namespaces(7).
+    static func lastID(
+        before places: [(number: CInt, id: UInt32, holder: CInt?)], in workshop: Workshop
+    ) throws -> OwnedDescriptor? {
+        let state = workshop[Self.self]
+        guard places.contains(where: { $0.holder == nil && state.images[$0.id]?.isPolled == true }) else { return nil }
+        return try openAt(AT_FDCWD, "/proc/sys/kernel/ns_last_pid", O_WRONLY)
+    }
+
     private static func make(_ image: RingImage, at number: CInt, flags: UInt32, by opener: Opener) throws {
         var wanted = RingParameters(
             submissions: image.parameters.submissions, completions: image.parameters.completions,
             flags: image.parameters.flags)
-        var here = wanted
+        var here = wanted.unpolled
         _ = try here.make()
-        guard here.stands(for: image.parameters) else {
+        guard here.stands(for: image.parameters.unpolled) else {
             throw CheckpointError("this kernel's rings are not like those of the kernel of the checkpoint")
         }
         // Nobody tells whether it had it, and to go without it would leave requests behind that were to be submitted.
         wanted.flags.insert(.submitAll)
+        wanted.processor = image.parameters.processor
+        // Nobody tells after how long; soon, as the event loops that are in use want it.
+        wanted.idleTime = 10
         let (asked, count) = (wanted.bytes, UInt64(wanted.submissions))
         _ = try opener.runAsEither { identity in
             try opener.run(as: identity, keeping: nil) { program in
@@ -338,7 +404,7 @@ enum IORing: FileKind {
         }
         let ring = try opener.take(number)
         let memory = try RingMemory(of: ring.raw, here)
-        try memory.advance(to: image.count, unread: image.unread)
+        try memory.advance(to: image.count, unread: image.unread, isPolled: image.isPolled)
         memory.fill(from: image.bytes)
         for word in [.submissionTail, .completionFlags] as [RingParameters.Word] { memory[word] = image[word] }
         if flags & UInt32(O_NONBLOCK) != 0 { try system("flags") { clinux_fcntl(ring.raw, F_SETFL, Int(O_NONBLOCK)) } }

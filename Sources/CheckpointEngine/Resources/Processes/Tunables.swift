@@ -12,6 +12,8 @@ struct Tunables: Equatable, Sendable, ProcessKind {
     final class DumpState: KindState {
         /// What ``fileName`` says of each thread.
         fileprivate var words: [pid_t: [String]] = [:]
+        /// Mappings of the process that is being asked whose memory may come from places of their own.
+        fileprivate var unclear: [VmaEntry] = []
     }
 
     static let fileName = "tunables.stasis"
@@ -64,27 +66,54 @@ struct Tunables: Equatable, Sendable, ProcessKind {
         let memoryPolicy: RemoteAddress
         let speculation: [Program.Reference]
         let stamps: RemoteAddress
-        let faultPolicy, isMerged, hugePages: Program.Reference
+        let faultPolicy: Program.Reference
     }
 
     static func askThread(in program: inout Program) -> ThreadAnswer? {
         let policy = program.reserve(8 + MemoryLayout<SIMD16<UInt64>>.size)
         program.call(
             "get_mempolicy", Int(SYS_get_mempolicy), [policy.raw, (policy + 8).raw, 1024, 0, 0], tolerated: [ENOSYS])
-        func get(_ name: String, _ option: UInt64, _ argument: UInt64 = 0) -> Program.Reference {
-            program.call("prctl \(name)", Int(SYS_prctl), [option, argument, 0, 0, 0], tolerated: nil)
-        }
         let stamps = program.reserve(8)
-        _ = get("PR_GET_TSC", 25, stamps.raw)
+        _ = get("PR_GET_TSC", 25, stamps.raw, in: &program)
         let question = Question(
             timerSlack: program.call("prctl PR_GET_TIMERSLACK", Int(SYS_prctl), [30, 0, 0, 0, 0]),
             memoryPolicy: policy,
-            speculation: usualSpeculation.indices.map { get("PR_GET_SPECULATION_CTRL", 52, UInt64($0)) },
-            stamps: stamps, faultPolicy: get("PR_MCE_KILL_GET", 34), isMerged: get("PR_GET_MEMORY_MERGE", 68),
-            hugePages: get("PR_GET_THP_DISABLE", 42))
+            speculation: usualSpeculation.indices.map {
+                get("PR_GET_SPECULATION_CTRL", 52, UInt64($0), in: &program)
+            },
+            stamps: stamps, faultPolicy: get("PR_MCE_KILL_GET", 34, in: &program))
         return { results, thread, dump, _ in
             let tunables = try capture(question, results, thread, all: dump.usableCPUs)
             dump[Tunables.self].words[thread.innerID, default: []] += tunables.words
+        }
+    }
+
+    private static func get(
+        _ name: String, _ option: UInt64, _ argument: UInt64 = 0, in program: inout Program
+    ) -> Program.Reference {
+        program.call("prctl \(name)", Int(SYS_prctl), [option, argument, 0, 0, 0], tolerated: nil)
+    }
+
+    /// What belongs to the process's memory. Hardly ever has a mapping a policy of its own, so of most only the mode is asked,
+    /// in the batch that is run anyway.
+    static func ask(_ process: CapturedProcess, in program: inout Program, of dump: Dump) -> ProcessAnswer? {
+        let isMerged = get("PR_GET_MEMORY_MERGE", 68, in: &program)
+        let hugePages = get("PR_GET_THP_DISABLE", 42, in: &program)
+        let mappings = process.mappings.filter {
+            $0.kind.isDisjoint(with: [.vdso, .vvar, .vsyscall, .guardPages])
+        }
+        let modes = mappings.prefix(500).map { mapping in
+            let mode = program.reserve(4)
+            askPlace(of: mapping, [mode.raw, 0, 0], in: &program)
+            return mode
+        }
+        return { results, images in
+            var tunables = Tunables()
+            tunables.isMerged = results[isMerged] == 1
+            tunables.hugePages = max(0, results[hugePages]) & ~1
+            dump[Tunables.self].words[process.innerThreads[0], default: []] += tunables.words
+            let unclear = zip(mappings, modes).filter { results.value($1, as: Int32.self) != 0 }.map(\.0)
+            dump[Tunables.self].unclear = unclear + mappings.dropFirst(modes.count)
         }
     }
 
@@ -92,15 +121,11 @@ struct Tunables: Equatable, Sendable, ProcessKind {
     static func ask(
         _ process: CapturedProcess, by session: AgentSession, into images: inout ProcessImages, of dump: Dump
     ) throws {
-        let mappings = images.mm.vmas.filter { $0.kind.isDisjoint(with: [.vdso, .vvar, .vsyscall, .guardPages]) }
-        let first = process.innerThreads[0]
-        for mappings in ProgramRunner.portions(mappings) {
+        for mappings in ProgramRunner.portions(dump[Tunables.self].unclear) {
             var program = Program(session.area.main)
             let answers = mappings.map { mapping in
                 let answer = program.reserve(policySize)
-                let arguments = [answer.raw, (answer + 8).raw, 1024, mapping.start, 2]  // MPOL_F_ADDR
-                program.call(
-                    "get_mempolicy of a mapping", Int(SYS_get_mempolicy), arguments, tolerated: [ENOSYS, EFAULT])
+                askPlace(of: mapping, [answer.raw, (answer + 8).raw, 1024], in: &program)
                 return answer
             }
             let results = try session.run(program)
@@ -108,9 +133,15 @@ struct Tunables: Equatable, Sendable, ProcessKind {
             for (mapping, answer) in zip(mappings, answers) {
                 guard let policy = policy(at: answer, results) else { continue }
                 let place = Place(range: mapping.start..<mapping.end, policy: policy)
-                dump[Tunables.self].words[first, default: []].append(place.word)
+                dump[Tunables.self].words[process.innerThreads[0], default: []].append(place.word)
             }
         }
+    }
+
+    private static func askPlace(of mapping: VmaEntry, _ answer: [UInt64], in program: inout Program) {
+        program.call(
+            "get_mempolicy of a mapping", Int(SYS_get_mempolicy), answer + [mapping.start, 2],  // MPOL_F_ADDR
+            tolerated: [ENOSYS, EFAULT])
     }
 
     private static let policySize = 8 + MemoryLayout<SIMD16<UInt64>>.size
@@ -151,8 +182,6 @@ struct Tunables: Equatable, Sendable, ProcessKind {
         if let cpus = status.allowedCPUs, let all, cpus != all { tunables.cpus = cpus }
         tunables.ioPriority = try systemCall("ioprio_get", Int(SYS_ioprio_get), 1, Int(thread))
         guard thread == process.task else { return tunables }
-        tunables.isMerged = results[question.isMerged] == 1
-        tunables.hugePages = max(0, results[question.hugePages]) & ~1
         let filter = try readText("/proc/\(thread)/coredump_filter").split(separator: "\n").first ?? ""
         tunables.coreFilter = UInt32(filter, radix: 16)
         if tunables.coreFilter == 0x33 { tunables.coreFilter = nil }
