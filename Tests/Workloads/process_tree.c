@@ -34,8 +34,9 @@ static struct seat *daemon_of_dead_leader(void (*enter)(void), bool reaped) {
         _exit(3);
     }
     if (!within(10, atomic_load(&crew->seats[seat].present))) give_up("a daemon", __LINE__);
-    if (reaped) must(waitpid(leader, 0, 0));
-    else dead_leader = leader;
+    siginfo_t info;
+    must(waitid(P_PID, leader, &info, reaped ? WEXITED : WEXITED | WNOWAIT));   // its child has another parent now
+    if (!reaped) dead_leader = leader;
     return &crew->seats[seat];
 }
 

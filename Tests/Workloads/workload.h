@@ -46,6 +46,7 @@ struct seat {
 
 struct crew {
     atomic_int round, count;
+    atomic_bool rehearsing;   // facts are taken note of, and not compared
     struct seat seats[40];
 };
 
@@ -129,7 +130,7 @@ static void await_question(void) {
     sigaddset(&asked, SIGUSR1);
     while (sigwait(&asked, &signal)) {}
     questions++;
-    compare_facts();
+    if (!atomic_load(&crew->rehearsing)) compare_facts();
 }
 
 struct start { void *(*body)(void *); void *argument; atomic_int under_way; };
@@ -204,9 +205,14 @@ static void ready(void) {
     if (rename("/state/ready.new", "/state/ready")) give_up("rename", __LINE__);
 }
 
-/// For processes whose parent or group changed after they took note of them: they take note again.
+/// For processes whose parent or group changed after they took note of them: they take note again. One that did so only
+/// later would tell of the change at the next question.
 static void rehearse(void) {
+    atomic_store(&crew->rehearsing, true);
     ask_crew();
+    for (int i = 0; i < crew->count; i++)
+        if (atomic_load(&crew->seats[i].answered) != crew->round) give_up("a rehearsal", __LINE__);
+    atomic_store(&crew->rehearsing, false);
     my_faults[0] = 0;
 }
 

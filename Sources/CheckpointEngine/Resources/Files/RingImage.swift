@@ -19,7 +19,8 @@ struct RingImage {
             RingParameters.Word.allCases.allSatisfy({ parameters.place(of: $0) <= parameters.ringSize - 4 })
         else { throw CheckpointError("is no io_uring of these sizes and flags") }
         (self.parameters, self.bytes) = (parameters, bytes)
-        guard self[.submissionHead] == count, !isPolled || self[.submissionTail] == count, unread <= min(count, parameters.completions),
+        guard self[.submissionHead] == count, !isPolled || self[.submissionTail] == count,
+            unread <= min(count, parameters.completions),
             count <= IORing.mostOperations
         else {
             throw CheckpointError("its counters are not those of a ring in which nothing is under way")
