@@ -62,7 +62,8 @@ final class Confinement {
         let filters = try Seccomp.filters(
             of: core, in: restore.images.seccompFilters, configured: restore.policy.seccomp
         ).count
-        guard status.seccompMode == (filters == 0 ? 0 : 2), status.seccompFilters ?? filters == filters else {
+        let mode = Seccomp.mode(of: core, filters: filters)
+        guard status.seccompMode == mode, status.seccompFilters ?? filters == filters else {
             throw wrong("\(status.seccompFilters ?? 0) seccomp filters instead of \(filters)")
         }
     }

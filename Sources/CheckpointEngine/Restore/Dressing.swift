@@ -100,7 +100,10 @@ struct Dressing {
         }
         let filters = try Seccomp.filters(
             of: core, in: images.seccompFilters, configured: policy.seccomp)
-        try runner.add { Seccomp.recreate(Array(filters.dropFirst(inherited)), in: &$0) }
+        try runner.add {
+            Seccomp.recreate(Array(filters.dropFirst(inherited)), in: &$0)
+            if Seccomp.isStrict(core) { Seccomp.recreateStrictMode(in: &$0) }
+        }
         let credentials = policy.credentials(of: core)
         let profile = try AppArmorProfile.entered(by: credentials, images, policy)
         let task = "/proc/\(stub.hostProcess)/task/\(stub.tid)"

@@ -18,6 +18,8 @@ struct MappingKind: OptionSet {
     static let memfd = MappingKind(rawValue: 1 << 14)
     /// No mapping, but guard pages in those before it.
     static let guardPages = MappingKind(rawValue: 1 << 16)
+    /// Nobody may change it any more. mseal(2), Linux 6.10.
+    static let sealed = MappingKind(rawValue: 1 << 17)
 }
 
 extension VmaEntry {
@@ -27,6 +29,8 @@ extension VmaEntry {
     var isPrivate: Bool {
         !kind.isDisjoint(with: [.filePrivate, .anonymousPrivate]) && kind.isDisjoint(with: [.vvar, .vsyscall])
     }
+    /// Whether the program has sealed it. The kernel's own mappings come as the kernel has them.
+    var isSealed: Bool { kind.contains(.sealed) && kind.isDisjoint(with: [.vdso, .vvar, .vsyscall]) }
     /// MAP_DROPPABLE, kernel 6.11: the kernel may take its pages away at any time.
     var isDroppable: Bool { flags & 0xf == 0x8 }
 
@@ -119,6 +123,7 @@ enum MemoryMapping: Kind {
             let isRing = line.name == IORing.name
             try apply((flags ?? MappingFlags()).subtracting(isRing ? IORing.mappingFlags : []), to: &entry)
         }
+        if flags?.contains("sl") == true { kind.insert(.sealed) }
         entry.status = kind.rawValue
         return entry
     }
@@ -165,12 +170,12 @@ enum MemoryMapping: Kind {
     /// What is kept, comes with the mapping, or (`gu`) is looked for page by page.
     private static let kept = Set<Substring>([
         "rd", "wr", "ex", "sh", "mr", "mw", "me", "ms", "dw", "ac", "sd", "mm", "gd", "nr", "lo", "lf", "dp", "gu",
-        MemoryMapLine.keyed,
+        "sl", MemoryMapLine.keyed,
     ]).union(advice.map(\.0))
 
     private static let refusals: [Substring: String] = [
         "io": "memory of a device", "pf": "memory of a device", "ht": "huge pages of hugetlbfs",
-        "sl": "sealed memory (mseal)", "um": "memory that a userfaultfd watches",
+        "um": "memory that a userfaultfd watches",
         "uw": "memory that a userfaultfd watches", "ui": "memory that a userfaultfd watches", "ss": "a shadow stack",
     ]
 
@@ -227,6 +232,23 @@ enum MemoryMapping: Kind {
                 isFile ? entry.pgoff : 0,
             ])
     }
+
+    /// Last of all that is done to mappings: nobody can take it back.
+    static func arm(_ plan: ProcessPlan, in restore: RestorePlan, by runner: inout ProgramRunner) throws {
+        guard plan.completed.contains(.memory) else { return }
+        for sealed in ProgramRunner.portions(plan.mm.vmas.filter(\.isSealed)) {
+            try runner.add { program in
+                for mapping in sealed {
+                    program.call(
+                        "mseal (Linux 6.10) of \(RemoteAddress(mapping.start))-\(RemoteAddress(mapping.end))", mseal,
+                        [mapping.start, mapping.length, 0])
+                }
+            }
+        }
+    }
+
+    /// SYS_mseal
+    private static let mseal = 462
 
     /// Locked memory takes no guard pages: they come before ``protect(_:isFilled:hasGuards:in:)``.
     static func installGuards(_ guards: [VmaEntry], in program: inout Program) {

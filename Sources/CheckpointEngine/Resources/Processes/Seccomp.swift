@@ -2,7 +2,7 @@ import CheckpointImages
 import LinuxSystem
 import Tracee
 
-/// The seccomp filters of a thread. seccomp(2).
+/// The seccomp filters of a thread, or its strict mode, which takes no filters. seccomp(2).
 enum Seccomp: ProcessKind {
     /// The filters of all threads, each once.
     final class DumpState: KindState {
@@ -14,6 +14,7 @@ enum Seccomp: ProcessKind {
     static func capture(_ process: CapturedProcess, into images: inout ProcessImages, of dump: Dump) throws {
         for thread in process.capturedThreads {
             let mode = thread.status.seccompMode
+            if mode == 1 { images.cores[thread.index].threadCore.seccompMode = .strict }
             guard let newest = try capture(thread.traced, mode: mode, into: dump[Seccomp.self]) else { continue }
             images.cores[thread.index].threadCore.seccompMode = .filter
             images.cores[thread.index].threadCore.seccompFilter = newest
@@ -28,7 +29,6 @@ enum Seccomp: ProcessKind {
     ///
     /// - Returns: the index of the newest, `nil` if there is none.
     private static func capture(_ thread: TracedThread, mode: Int, into state: DumpState) throws -> UInt32? {
-        guard mode != 1 else { throw CheckpointError("strict seccomp mode cannot be checkpointed yet") }
         guard mode == 2 else { return nil }
         var previous: UInt32?
         for filter in try thread.ptrace.seccompFilters() {
@@ -90,17 +90,46 @@ enum Seccomp: ProcessKind {
         return [first] + filters
     }
 
+    /// Strict mode and filters exclude each other.
+    static func plan(_ restore: RestorePlan) throws {
+        for plan in restore.first.all {
+            for (thread, core) in plan.everyThread where isStrict(core) {
+                guard restore.policy.seccomp == nil, !core.threadCore.hasSeccompFilter else {
+                    throw CheckpointError(
+                        "\(plan): thread \(thread) is in strict seccomp mode, in which no thread can be that has a filter, as "
+                            + "config.json gives it or its image")
+                }
+            }
+        }
+    }
+
+    static func isStrict(_ core: CoreEntry) -> Bool { core.threadCore.seccompMode == .strict }
+
+    /// What the kernel tells of the thread then: 0 none, 1 strict, 2 filter.
+    static func mode(of core: CoreEntry, filters: Int) -> Int { isStrict(core) ? 1 : filters == 0 ? 0 : 2 }
+
+    /// Suspended as filters are: see ``recreate(_:together:in:)``.
+    static func recreateStrictMode(in program: inout Program) {
+        // SECCOMP_SET_MODE_STRICT
+        program.call("seccomp: strict mode", Int(SYS_seccomp), [0, 0, 0])
+    }
+
     /// The engine has filters suspended (PTRACE_O_SUSPEND_SECCOMP), so they bind only from the release on.
-    static func recreate(_ filters: [SeccompFilter], in program: inout Program) {
-        for filter in filters { install(Array(filter.filter), flags: UInt64(filter.flags), in: &program) }
+    ///
+    /// - Parameter together: whether there are other threads already, which get them as well.
+    static func recreate(_ filters: [SeccompFilter], together: Bool = false, in program: inout Program) {
+        for filter in filters {
+            install(Array(filter.filter), flags: UInt64(filter.flags) & 0x6 | (together ? 1 : 0), in: &program)
+        }
     }
 
     private static func install(_ filter: [UInt8], flags: UInt64, in program: inout Program) {
         let code = program.place(filter)
         let count = UInt64(filter.count / MemoryLayout<sock_filter>.size)
         let header = program.place(value: SIMD2<UInt64>(count, code.raw))
-        // SECCOMP_SET_MODE_FILTER; only LOG and SPEC_ALLOW outlive the installation.
-        program.call("seccomp", Int(SYS_seccomp), [1, flags & 0x6, header.raw])
+        // SECCOMP_SET_MODE_FILTER; of its flags LOG and SPEC_ALLOW outlive the installation. With TSYNC a thread that could
+        // not get it would be the result.
+        program.call("seccomp", Int(SYS_seccomp), [1, flags, header.raw], expecting: 0)
     }
 }
 

@@ -33,16 +33,22 @@ enum ThreadState: ProcessKind {
         }
     }
 
+    /// Before the first one is asked: the calls of an agent would be dispatched, too, and be answered with nonsense.
+    static func gather(_ dump: Dump) throws {
+        for process in dump.processes {
+            for thread in process.threads where thread.ptrace.hasSyscallUserDispatch() {
+                throw CheckpointError(
+                    "\(process): thread \(process.innerThreads[process.threadNumbers[thread.tid] ?? 0]) has its system calls "
+                        + "dispatched to itself (PR_SET_SYSCALL_USER_DISPATCH); this cannot be checkpointed yet")
+            }
+        }
+    }
+
     private static func capture(
         _ question: Question, _ results: Program.Results, _ captured: CapturedThread, into core: inout CoreEntry,
         in userNamespace: UserNamespace
     ) throws {
         let thread = captured.traced
-        guard !thread.ptrace.hasSyscallUserDispatch() else {
-            throw CheckpointError(
-                "has its system calls dispatched to itself (PR_SET_SYSCALL_USER_DISPATCH); "
-                    + "this cannot be checkpointed yet")
-        }
         guard let stack = results.value(question.alternateStack, as: SIMD3<UInt64>.self),
             let tidAddress = results.value(question.tidAddress, as: UInt64.self),
             let deathSignal = results.value(question.deathSignal, as: UInt32.self),
