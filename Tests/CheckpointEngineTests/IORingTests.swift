@@ -143,8 +143,10 @@ struct IORingTests {
 
     /// Of a processor only a thread of the kernel's has need.
     @Test func flags() throws {
-        let answers = [(2, "no error"), (6, "no error"), (4, "sizes and flags"), (1, "sizes and flags")]
-        for (flags, error) in answers as [(UInt8, String)] {
+        let answers: [(flags: UInt8, error: String)] = [
+            (2, "no error"), (6, "no error"), (4, "sizes and flags"), (1, "sizes and flags"),
+        ]
+        for (flags, error) in answers {
             #expect(try plan { image, _ in image[8] |= flags }.contains(error))
         }
     }
