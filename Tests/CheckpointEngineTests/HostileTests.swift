@@ -154,6 +154,48 @@ struct HostileTests {
         #expect(failure { _ = try copy.tree() } == "fs-7.img: its directory is file 4711, which is none")
     }
 
+    /// The descriptors of a thread that shares them with no other.
+    @Test func tablesOfThreads() throws {
+        func table(_ id: UInt32 = 99, _ change: (inout [FdinfoEntry]) -> Void = { _ in }) throws -> String {
+            let copy = try ImageCopy()
+            let process: TaskKobjIdsEntry = try copy.images().directory.entry(.ids, 1)
+            try copy.put("ids-7.img", copy.bytes("ids-1.img"))
+            try copy.edit("ids-7.img", as: TaskKobjIdsEntry.self) { (ids: inout TaskKobjIdsEntry) in ids.filesID = id }
+            if id == 99 { try copy.put("fdinfo-99.img", copy.bytes("fdinfo-\(process.filesID).img")) }
+            try copy.edit("files.img", as: FileEntry.self) { (files: inout [FileEntry]) in
+                files.append(
+                    .with {
+                        ($0.type, $0.id) = (.inotify, 901)
+                        $0.ify = .with { ($0.id, $0.flags, $0.fown) = (901, 0, .none) }
+                    })
+            }
+            if id == 99 { try copy.edit("fdinfo-99.img", as: FdinfoEntry.self, change) }
+            return failure {
+                let first = try copy.tree()
+                #expect(first.threadTables[7]?.count == first.descriptors.count)
+            }
+        }
+        let own: TaskKobjIdsEntry = try Samples.images().directory.entry(.ids, 1)
+        #expect(try table() == "no error")
+        #expect(try table(own.filesID) == "ids-7.img: the table is its process's")
+        #expect(try table(4711).contains("fdinfo-4711.img"))
+        #expect(try table { $0[1].fd = $0[0].fd }.hasSuffix("is there twice"))
+        #expect(try table { $0[0].fd = 1 << 20 }.hasSuffix("a number is too large"))
+        #expect(try table { $0[0].id = 901 } == "fdinfo-99.img: file 901 cannot be a single thread's")
+    }
+
+    /// What the kernel maps is not for an image to seal.
+    @Test func whatCanBeSealed() {
+        var mapping = VmaEntry(guardPages: 0x1000..<0x2000)
+        for (kind, isSealed) in [
+            ([.regular, .anonymousPrivate, .sealed], true), ([.regular, .anonymousPrivate], false),
+            ([.regular, .vdso, .sealed], false), ([.vsyscall, .sealed], false), ([.vvar, .sealed], false),
+        ] as [(MappingKind, Bool)] {
+            mapping.status = kind.rawValue
+            #expect(mapping.isSealed == isSealed)
+        }
+    }
+
     /// A registration of epoll for another file than has its number.
     @Test(
         arguments: [

@@ -57,6 +57,26 @@ struct PolicyTests {
         }
     }
 
+    /// A thread in strict mode takes no filter, and config.json's binds every thread.
+    @Test func strictModeOrFilters() throws {
+        func plan(_ filter: SeccompPolicy?, hasOwn: Bool = false) throws -> String {
+            let copy = try ImageCopy()
+            try copy.edit("core-7.img", as: CoreEntry.self) { (core: inout CoreEntry) in
+                core.threadCore.seccompMode = .strict
+                core.threadCore.clearSeccompFilter()
+                if hasOwn { core.threadCore.seccompFilter = 0 }
+            }
+            return copy.plan(
+                [Seccomp.self],
+                RestorePolicy(
+                    capabilities: .max, noNewPrivileges: false, seccomp: filter, user: 0, groups: [], limits: .most))
+        }
+        #expect(try plan(nil) == "no error")
+        #expect(
+            try plan(SeccompPolicy(program: [6, 0, 0, 0, 0, 0, 0xff, 0x7f], flags: 0)).contains("strict seccomp mode"))
+        #expect(try plan(nil, hasOwn: true).contains("strict seccomp mode"))
+    }
+
     @Test func otherRootsWantTheRightToGoThere() throws {
         let sysChroot: UInt64 = 1 << 18
         #expect(try root("/state/root", capabilities: .max) == "no error")

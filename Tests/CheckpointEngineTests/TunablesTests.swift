@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 
 @testable import CheckpointEngine
@@ -19,8 +20,9 @@ struct TunablesTests {
         tunables.faultPolicy = 0
         tunables.isMerged = true
         tunables.hugePages = 2
+        tunables.deadline = DeadlineScheduling("1024:2048:4096:7")
         tunables.places = [.init(range: 0x1000..<0x3000, policy: .init(mode: 3, nodes: SIMD16<UInt64>(repeating: 1)))]
-        #expect(tunables.words.count == 13)
+        #expect(tunables.words.count == 14)
         #expect(try Tunables.decode("12 \(tunables.words.joined(separator: " "))\n") == [12: tunables])
         #expect(Tunables().words.isEmpty)
     }
@@ -28,11 +30,27 @@ struct TunablesTests {
     @Test(arguments: [
         "x cpus=0", "1 cpus", "1 cpus=", "1 cpus=3-1", "1 io=32768", "1 io=-1", "1 slack=0", "1 core=512", "1 lock=1",
         "1 memory=0:0", "1 memory=2:1,1", "1 nice=5", "1 io=1\n1 io=1", "1 guess0=3", "1 guess3=4", "1 stamps=1",
+        "1 deadline=1023:2048:4096:0", "1 deadline=4096:2048:4096:0", "1 deadline=1024:4097:4096:0",
+        "1 deadline=1024:2048:9223372036854775808:0", "1 deadline=1024:2048:4096:8", "1 deadline=1024:2048:4096",
         "1 faults=2", "1 merge=2", "1 huge=1", "1 place=1000-3000", "1 place=3000-1000:2:\(nodes)",
         "1 place=1000-3001:2:\(nodes)", "1 place=0-8000000000000000:2:\(nodes)", "1 place=1000-3000:0:\(nodes)",
     ])
     func damaged(text: String) {
         #expect(throws: CheckpointError.self) { try Tunables.decode(text) }
+    }
+
+    @Test func deadlinesWantTheRight() throws {
+        var tunables = Tunables()
+        tunables.deadline = DeadlineScheduling("1024:2048:4096:0")
+        for (capabilities, userNamespace, message) in [
+            (1 << 23, .own, "no error"), (0, .own, "has deadline scheduling"),
+            (1 << 23, nil, "has deadline scheduling"),
+        ] as [(UInt64, UserNamespace?, String)] {
+            let policy = RestorePolicy(
+                capabilities: capabilities, noNewPrivileges: true, seccomp: nil, user: 0, groups: [], limits: .most,
+                userNamespace: userNamespace)
+            #expect(failure { try tunables.check(policy) }.hasPrefix(message))
+        }
     }
 
     @Test func realTimeIOIsConfigured() throws {

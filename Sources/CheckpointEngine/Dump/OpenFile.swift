@@ -14,8 +14,9 @@ struct OpenFile: ~Copyable {
     let info: DescriptorInfo
     let status: stat
 
-    init(_ process: CapturedProcess, _ number: CInt, pidfd: borrowing Pidfd) throws {
-        try self.init(process, in: process.task, number, try pidfd.descriptor(number))
+    /// - Parameter task: a thread of the process, which has it by this number.
+    init(_ process: CapturedProcess, by task: pid_t, _ number: CInt, pidfd: borrowing Pidfd) throws {
+        try self.init(process, in: task, number, try pidfd.descriptor(number))
     }
 
     /// One that waits in a socket of the process; `descriptor` is the engine's.
@@ -40,6 +41,8 @@ struct OpenFile: ~Copyable {
 
     /// Whether no process may have it open.
     var isUnderWay: Bool { task == getpid() }
+    /// Whether it was met in a table of descriptors that a thread has for itself.
+    var isOfThread: Bool { task != process.task && !isUnderWay }
     /// What leads to it, in /proc.
     var place: String { "/proc/\(task)/fd/\(number)" }
     /// As messages name it.
@@ -136,6 +139,7 @@ final class OpenFiles {
         let isPlace = file.info.flags & UInt32(CLINUX_O_PATH) != 0
         for kind in isPlace ? placeKinds : fileKinds {
             guard var entry = try dump.by(kind, { try kind.capture(file, id: id, into: dump) }) else { continue }
+            try ThreadDescriptors.check(file, of: kind)
             dump.account.keep(kind)
             for attribute in fileAttributes { try attribute.capture(file, into: &entry, of: dump) }
             try image.append(entry)

@@ -13,6 +13,8 @@ struct ProcessCapture {
     private var shared: Set<SharedObject> = []
     /// Threads with a working directory of their own.
     private var apart: [Int] = []
+    /// Threads with a table of descriptors of their own.
+    private var tables: [(index: Int, id: UInt32)] = []
 
     init(process: CapturedProcess, dump: Dump) {
         self.process = process
@@ -39,7 +41,13 @@ struct ProcessCapture {
         }
         process.mappings = dump.mappings[ids.vmID] ?? []
         if process === dump.first { dump.rootIDs = ids }
-        if !shared.contains(.descriptors) { try captureDescriptors(table: ids.filesID) }
+        if !shared.contains(.descriptors) { try captureDescriptors(table: ids.filesID, of: process.task) }
+        for (index, table) in tables {
+            try about("thread \(process.innerThreads[index])") {
+                try captureDescriptors(table: table, of: process.threads[index].tid)
+                try ThreadDescriptors.add(table, of: process.innerThreads[index], ids, to: dump)
+            }
+        }
         try captureDirectories()
     }
 
@@ -134,9 +142,9 @@ struct ProcessCapture {
             for object in SharedObject.allCases {
                 guard try compareObjects(object.rawValue, of: pid, with: thread.tid) != .same else { continue }
                 let id = try dump.objectID(object, of: thread.tid)
-                if object == .directory, dump.isNew(object, id) {
+                if object == .directory || object == .descriptors, dump.isNew(object, id) {
                     dump.ofThreads[object, default: []].insert(id)
-                    apart.append(index)
+                    if object == .directory { apart.append(index) } else { tables.append((index, id)) }
                     continue
                 }
                 throw CheckpointError(
@@ -166,13 +174,13 @@ struct ProcessCapture {
         }
     }
 
-    private func captureDescriptors(table: UInt32) throws {
-        let pidfd = try Pidfd(task: process.task, of: process.hostPid)
-        let numbers = try directoryEntries("/proc/\(process.task)/fd").compactMap { CInt($0) }.sorted()
+    private func captureDescriptors(table: UInt32, of task: pid_t) throws {
+        let pidfd = try Pidfd(task: task, of: process.hostPid)
+        let numbers = try directoryEntries("/proc/\(task)/fd").compactMap { CInt($0) }.sorted()
         var entries: [FdinfoEntry] = []
         for number in numbers {
             let entry = try about("descriptor \(number)") {
-                let file = try OpenFile(process, number, pidfd: pidfd)
+                let file = try OpenFile(process, by: task, number, pidfd: pidfd)
                 let shared = try dump.files.known(file, into: dump)
                 for attribute in fileAttributes {
                     try dump.by(attribute) { try attribute.captureDescriptor(file, id: shared.id, into: dump) }

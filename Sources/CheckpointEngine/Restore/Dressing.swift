@@ -25,7 +25,7 @@ struct Dressing {
         try runner.add {
             // While there is one thread: with more the kernel waits for all processors.
             ProcessAttributes.recreateBarriers(plan.task, in: &$0)
-            Seccomp.recreate(common, in: &$0)
+            Seccomp.recreate(common, together: !plan.early.isEmpty, in: &$0)
         }
         try runner.flush()
         try cloneThreads()
@@ -53,7 +53,8 @@ struct Dressing {
 
     private func cloneThreads() throws {
         let leader = plan.stubs[0]
-        let others = plan.threads.filter { $0 != plan.pid }
+        let others = plan.threads.filter { $0 != plan.pid && plan.early[$0] == nil }
+        var stubs = plan.early
         var runner = ProgramRunner(leader, area)
         for ids in ProgramRunner.portions(others) {
             try runner.add { program in for id in ids { TaskCreation.cloneThread(id, in: &program) } }
@@ -61,8 +62,9 @@ struct Dressing {
             guard born.count == ids.count else {
                 throw CheckpointError("\(born.count) of \(ids.count) threads were born")
             }
-            for (id, task) in zip(ids, born) { plan.stubs.append(try leader.sibling(task, thread: id)) }
+            for (id, task) in zip(ids, born) { stubs[id] = try leader.sibling(task, thread: id) }
         }
+        plan.stubs += plan.threads.compactMap { stubs[$0] }
     }
 
     /// The filters that every thread has, oldest first. Its first one installs them before there are others, which makes
@@ -113,11 +115,13 @@ struct Dressing {
         try runner.add {
             Credentials.recreate(credentials, now: status, hasGroups: hasGroups, in: &$0)
             if let profile {
-                AppArmorProfile.recreate(profile, from: policy.profile, descriptor: plan.freeDescriptor, in: &$0)
+                AppArmorProfile.recreate(
+                    profile, from: policy.profile, descriptor: plan.freeDescriptor(of: stub.thread), in: &$0)
             }
             Credentials.recreateNoNewPrivileges(credentials, in: &$0)
             if let own = plan.threadDirectories[stub.thread] {
-                ThreadDirectory.recreate(own.path, umask: own.umask, descriptor: plan.freeDescriptor, in: &$0)
+                ThreadDirectory.recreate(
+                    own.path, umask: own.umask, descriptor: plan.freeDescriptor(of: stub.thread), in: &$0)
             }
             ThreadState.recreateDeathSignal(state, in: &$0)
             if isLast { ProcessAttributes.recreateDumpable(plan.mm, in: &$0) }

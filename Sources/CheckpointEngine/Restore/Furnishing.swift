@@ -13,6 +13,8 @@ struct Furnishing {
     let images: RestoreImages
     let workshop: Workshop
     let area: InjectedArea
+    /// Whose table this is, if one of its threads has one of its own.
+    private let thread: pid_t?
     /// What it keeps; nothing, if another process gets it that shares its table.
     private let kept: [FdinfoEntry]
     private var sent: [CInt]
@@ -20,20 +22,24 @@ struct Furnishing {
     private let spare: RemoteAddress
 
     init(
-        _ plan: ProcessPlan, _ images: RestoreImages, _ policy: RestorePolicy, _ workshop: Workshop,
-        _ area: InjectedArea
+        _ plan: ProcessPlan, thread: pid_t? = nil, _ images: RestoreImages, _ policy: RestorePolicy,
+        _ workshop: Workshop, _ area: InjectedArea
     ) throws {
         self.plan = plan
+        self.thread = thread
         self.images = images
         self.workshop = workshop
         self.area = area
         spare = area.end
         workshop.opener = try Opener(plan, policy, area)
-        let kept = plan.completed.contains(.descriptors) ? plan.descriptors : []
+        let own = plan.completed.contains(.descriptors) ? plan.descriptors : []
+        let kept = thread.map { plan.threadTables[$0] ?? [] } ?? own
         self.kept = kept
         let owner = plan.cores[0].threadCore.creds
         let mapped = plan.completed.contains(.memory) ? plan.mm.vmas : []
-        let passing = mapped.compactMap { PassingFile($0, in: workshop) } + [plan.executable, plan.directory]
+        let passing =
+            thread == nil
+            ? mapped.compactMap { PassingFile($0, in: workshop) } + [plan.executable, plan.directory] : []
         sent = try workshop.asOwner(user: owner.euid, group: owner.egid) {
             let opened = kept.map(\.id)
             try RegularFile.openAhead(opened, passing: passing, in: workshop)
@@ -98,6 +104,34 @@ struct Furnishing {
         try runner.flush()
     }
 
+    /// Lets one of its threads be born, before the process has any descriptor: with those that are its own, if it has such.
+    mutating func bear(_ thread: pid_t) throws {
+        let leader = plan.stubs[0]
+        let isApart = plan.threadTables[thread] != nil
+        var runner = ProgramRunner(leader, area)
+        if isApart { try takeDescriptors(&runner) }
+        try runner.add { TaskCreation.cloneThread(thread, sharesDescriptors: !isApart, in: &$0) }
+        guard let born = try runner.flush().born.first else { throw CheckpointError("was not born") }
+        plan.early[thread] = try leader.sibling(born, thread: thread)
+    }
+
+    private mutating func takeDescriptors(_ runner: inout ProgramRunner) throws {
+        let departed = try departedTargets()
+        let socket = try receive(&runner, below: departed.map { CInt($0.target.tfd) }.max())
+        for (set, target, file) in departed {
+            try runner.add {
+                EventPoll.register(target, of: file, in: set, free: socket + 1, arrived: sent.count, by: &$0)
+            }
+        }
+        try runner.add {
+            $0.call("close_range", Int(CLINUX_SYS_close_range), [UInt64(kept.count), UInt64(socket - 1), 0])
+        }
+        try settleDescriptors(&runner, socket: socket)
+    }
+
+    /// What the process has, too, is made complete by it: registrations go by its numbers.
+    private var later: Set<UInt32> { thread == nil ? [] : Set(plan.descriptors.map(\.id)) }
+
     private func fillMemory(_ mapped: [CInt?], executable: CInt, by runner: inout ProgramRunner) throws {
         if let code = plan.mm.vmas.first(where: { $0.kind.contains(.vdso) }) {
             try KernelCode.check(code, plan.memory.ranges, in: images, plan)
@@ -127,7 +161,8 @@ struct Furnishing {
 
     /// Registrations of epoll sets, with the numbers at which the sets and their files arrive.
     private mutating func departedTargets() throws -> [(set: Int, target: EventpollTfdEntry, file: CInt)] {
-        let registrations = EventPoll.departed(in: kept, workshop)
+        let later = later
+        let registrations = EventPoll.departed(in: kept, workshop).filter { !later.contains(kept[$0.set].id) }
         guard !registrations.isEmpty else { return [] }
         let own = Dictionary(
             kept.enumerated().map { ($1.id, CInt($0)) }, uniquingKeysWith: { one, _ in one })
@@ -201,7 +236,8 @@ struct Furnishing {
     /// - Parameter passing: the highest number that a file is to have for a moment only.
     /// - Returns: the number of its socket, above all others.
     private func receive(_ runner: inout ProgramRunner, below passing: CInt?) throws -> CInt {
-        let highest = max(kept.last.map { CInt($0.fd) } ?? 0, CInt(sent.count), passing ?? 0)
+        // Two numbers are the socket's own ends at first.
+        let highest = max(kept.last.map { CInt($0.fd) } ?? 0, CInt(sent.count), passing ?? 0, 1)
         let socket = highest + 1
         let stub = plan.stubs[0]
         let hard = try ResourceLimits.openFiles(of: stub.hostProcess)
@@ -259,7 +295,8 @@ struct Furnishing {
                 }
             }
         }
-        for entry in kept {
+        let later = later
+        for entry in kept where !later.contains(entry.id) {
             guard let file = workshop.entry(entry.id) else { continue }
             for kind in fileAttributes { try kind.connect(file, number: entry.fd, in: workshop, by: &runner) }
             for kind in fileKinds { try kind.connect(file, number: entry.fd, in: workshop, by: &runner) }

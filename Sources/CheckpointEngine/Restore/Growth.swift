@@ -291,10 +291,11 @@ struct Growth {
 
 /// clone3(2) in a stub, with the id that the new task must have; any for 0.
 enum TaskCreation {
-    static func cloneThread(_ id: pid_t, in program: inout Program) {
+    /// - Parameter sharesDescriptors: whether it has the same table; else it gets a copy.
+    static func cloneThread(_ id: pid_t, sharesDescriptors: Bool = true, in program: inout Program) {
         var arguments = clinux_clone_args()
-        // CLONE_VM | FS | FILES | SIGHAND | THREAD | SYSVSEM
-        arguments.flags = 0x100 | 0x200 | 0x400 | 0x800 | 0x1_0000 | 0x4_0000
+        // CLONE_VM | FS | SIGHAND | THREAD | SYSVSEM, and FILES
+        arguments.flags = 0x100 | 0x200 | 0x800 | 0x1_0000 | 0x4_0000 | (sharesDescriptors ? 0x400 : 0)
         clone(id, arguments, in: &program)
     }
 

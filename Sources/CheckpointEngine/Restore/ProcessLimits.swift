@@ -61,6 +61,9 @@ extension RestorePolicy {
     /// namespace alone.
     private func grantsOutside(_ capability: UInt64) -> Bool { userNamespace == .own && grants(capability) }
 
+    /// Whether a process could have made itself more urgent than any other.
+    var grantsUrgency: Bool { grantsOutside(Self.sysNice) }
+
     private func grants(_ capability: UInt64) -> Bool { capabilities & 1 << capability != 0 }
 
     static let sysChroot: UInt64 = 18

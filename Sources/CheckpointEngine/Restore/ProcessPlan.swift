@@ -26,6 +26,8 @@ final class ProcessPlan: CustomStringConvertible {
     let root: String?
     /// Of threads that have a working directory and umask of their own.
     let threadDirectories: [pid_t: (path: String, umask: UInt32)]
+    /// Of threads that share their table with no other.
+    let threadTables: [pid_t: [FdinfoEntry]]
     let ids: TaskKobjIdsEntry
     /// Of the objects that it may share, those that it is the last one to be born with, and fills.
     var completed = Set(SharedObject.allCases)
@@ -34,13 +36,17 @@ final class ProcessPlan: CustomStringConvertible {
     weak var source: ProcessPlan?
     weak var parent: ProcessPlan?
     var children: [ProcessPlan] = []
-    /// The number that the next descriptor gets once all are in place.
-    var freeDescriptor: UInt64 {
-        let taken = Set(descriptors.map(\.fd))
+    /// Those of the process, and those of threads with a table of their own.
+    var everyDescriptor: [FdinfoEntry] { descriptors + threadTables.sorted { $0.key < $1.key }.flatMap(\.value) }
+    /// The number that the next descriptor of a thread gets once all are in place.
+    func freeDescriptor(of thread: pid_t) -> UInt64 {
+        let taken = Set((threadTables[thread] ?? descriptors).map(\.fd))
         return UInt64((0...taken.count).first { !taken.contains(UInt32($0)) } ?? 0)
     }
     /// The process under construction, then its other threads; when it has them, those that live.
     var stubs: [Stub] = []
+    /// Threads with descriptors of their own, which are born before the others.
+    var early: [pid_t: Stub] = [:]
 
     init(_ entry: PstreeEntry, from images: RestoreImages) throws {
         func id(_ value: UInt32) throws -> pid_t {
@@ -69,6 +75,7 @@ final class ProcessPlan: CustomStringConvertible {
             directories = FsEntry()
             root = nil
             threadDirectories = [:]
+            threadTables = [:]
             ids = TaskKobjIdsEntry()
             try checkExitCode()
             return
@@ -99,6 +106,12 @@ final class ProcessPlan: CustomStringConvertible {
         self.threadDirectories = threadDirectories
         ids = try images.directory.entry(.ids, pid)
         descriptors = try images.directory.entries(.fdinfo, ids.filesID, as: FdinfoEntry.self).sorted { $0.fd < $1.fd }
+        var threadTables: [pid_t: [FdinfoEntry]] = [:]
+        for thread in others {
+            threadTables[thread] = try ThreadDescriptors.plan(
+                of: thread, descriptors, table: ids.filesID, in: images)
+        }
+        self.threadTables = threadTables
         directories = try images.directory.entry(.fs, pid)
         guard let root = images.files[directories.rootID], root.hasReg, !root.reg.ext else {
             throw CheckpointError("fs-\(pid).img: its root directory is file \(directories.rootID), which is none")
@@ -165,10 +178,12 @@ final class ProcessPlan: CustomStringConvertible {
                 throw CheckpointError("mm-\(pid).img: guard pages at \(RemoteAddress(pages.start)) are in no mapping")
             }
         }
-        for (first, second) in zip(descriptors, descriptors.dropFirst()) where first.fd == second.fd {
-            throw CheckpointError("descriptor \(first.fd) of task \(pid) is there twice")
+        for table in threadTables.values + [descriptors] {
+            for (first, second) in zip(table, table.dropFirst()) where first.fd == second.fd {
+                throw CheckpointError("descriptor \(first.fd) of task \(pid) is there twice")
+            }
         }
-        guard mm.mmSavedAuxv.count <= 128, descriptors.allSatisfy({ $0.fd < 1 << 20 }) else {
+        guard mm.mmSavedAuxv.count <= 128, everyDescriptor.allSatisfy({ $0.fd < 1 << 20 }) else {
             throw CheckpointError("mm-\(pid).img or its descriptors: a number is too large")
         }
         if let root, !root.isAbsolutePath {

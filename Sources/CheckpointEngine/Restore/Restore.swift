@@ -116,6 +116,11 @@ package struct Restore {
         workshop.processes = Dictionary(uniqueKeysWithValues: living.map { ($0.pid, $0) })
         for plan in living {
             try about("\(plan)") {
+                // In their order, in which /proc shows them.
+                for thread in plan.threads where !plan.threadTables.isEmpty && thread != plan.pid {
+                    var furnishing = try Furnishing(plan, thread: thread, images, policy, workshop, area)
+                    try about("thread \(thread)") { try furnishing.bear(thread) }
+                }
                 var furnishing = try Furnishing(plan, images, policy, workshop, area)
                 try furnishing.run()
             }

@@ -54,7 +54,7 @@ final class SharedMemoryStore: KindState {
 
     /// Those that a process has and nobody has filled yet.
     func empty(in plan: ProcessPlan, _ images: RestoreImages) throws -> [UInt64] {
-        let opened = plan.descriptors.map(\.id)
+        let opened = plan.everyDescriptor.map(\.id)
         let files = (opened + images.filesUnderWay(to: opened) + [plan.mm.exeFileID]).map { images.files[$0] }
         let ids = try plan.mm.vmas.map { try Self.id(of: $0, images) } + files.map { try Self.id(of: $0, images) }
         return Set(ids.compactMap { $0 }).filter { objects[$0]?.isFilled == false }.sorted()

@@ -19,6 +19,8 @@ enum EventPoll: FileKind {
     /// A registration outlives the descriptor that it was made by, if its file is still open elsewhere.
     fileprivate struct Departed {
         let process: CapturedProcess
+        /// Whose descriptor the set is.
+        let task: pid_t
         let set: CInt
         let id: UInt32
         /// Its place among the registrations of the set.
@@ -32,14 +34,14 @@ enum EventPoll: FileKind {
             // struct kcmp_epoll_slot: the epoll descriptor, the number, and which of the registrations by it.
             var slot = (UInt32(set), number, index)
             return try withUnsafePointer(to: &slot) {
-                try compareObjects(7, of: task, descriptor, with: process.task, Int(bitPattern: $0))
+                try compareObjects(7, of: task, descriptor, with: self.task, Int(bitPattern: $0))
             }
         }
 
         /// Whether the process still has the file by the number.
         func isHere() throws -> Bool {
             let number = CInt(bitPattern: number)
-            do { return try comparison(of: process.task, number) == .same } catch let error as SystemError
+            do { return try comparison(of: task, number) == .same } catch let error as SystemError
                 where error.errno == .badFileDescriptor
             { return false }
         }
@@ -61,7 +63,7 @@ enum EventPoll: FileKind {
             guard let number = words.first.flatMap({ UInt32($0) }), let events = hex("events"), let data = hex("data")
             else { throw CheckpointError("the kernel describes a registration as `\(line.value)`") }
             let registration = Departed(
-                process: file.process, set: file.number, id: id, place: targets.count, number: number,
+                process: file.process, task: file.task, set: file.number, id: id, place: targets.count, number: number,
                 index: before[number, default: 0])
             if try !registration.isHere() { dump[Self.self].departed.append(registration) }
             before[number, default: 0] += 1

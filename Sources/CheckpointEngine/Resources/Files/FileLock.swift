@@ -53,6 +53,8 @@ enum FileLock: FileAttribute {
             without[key] = nil
         }
 
+        fileprivate func has(_ key: Key) -> Bool { known.contains(key) }
+
         fileprivate mutating func missAccess(_ key: Key, _ holder: String) {
             if !known.contains(key) { without[key] = holder }
         }
@@ -98,6 +100,14 @@ enum FileLock: FileAttribute {
             let owner = kind == .process ? UInt64(file.process.hostPid) : UInt64(id) << 32
             let key = Collection.Key(
                 kind: kind.rawValue, owner: owner, device: file.status.st_dev, inode: file.status.st_ino, start: start)
+            if file.isOfThread {
+                guard kind != .process, dump[FileLock.self].locks.has(key) else {
+                    throw CheckpointError(
+                        "\(file.link): a lock or lease of a thread that has descriptors of its own cannot be checkpointed yet"
+                    )
+                }
+                continue
+            }
             let access = CInt(bitPattern: file.info.flags) & O_ACCMODE
             if kind == .process || kind == .openFile, access == (isWriter ? O_RDONLY : O_WRONLY) {
                 dump[FileLock.self].locks.missAccess(key, "\(file.process): descriptor \(file.number): \(file.link)")

@@ -286,6 +286,10 @@ enum IORing: FileKind {
         }
         var held: Set<UInt32> = []
         for plan in restore.first.all {
+            if let thread = plan.threadTables.first(where: { $0.value.contains { state.images[$0.id] != nil } }) {
+                throw CheckpointError(
+                    "\(plan): thread \(thread.key) has an io_uring in a table of descriptors of its own")
+            }
             if plan.completed.contains(.descriptors) { held.formUnion(plan.descriptors.map(\.id)) }
             guard plan.completed.contains(.memory) else { continue }
             for mapping in plan.mm.vmas where mapping.kind.contains(.fileShared) {

@@ -26,6 +26,11 @@ enum SignalOwner: FileAttribute {
                 "\(file.link): whom the signals of a file go to that is under way in a unix socket cannot be checkpointed yet"
             )
         }
+        guard isSilent || !file.isOfThread else {
+            throw CheckpointError(
+                "\(file.link): whom the signals of a file go to that only one thread of its process has cannot be "
+                    + "checkpointed yet")
+        }
         // That of a FIFO is in the entry of its path.
         guard !entry.hasFifo else { return }
         entry.signalOwner = owner

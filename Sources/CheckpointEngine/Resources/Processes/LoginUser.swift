@@ -25,8 +25,16 @@ enum LoginUser: ProcessKind {
     static func recreate(
         _ plan: ProcessPlan, _ policy: RestorePolicy, _ userNamespace: UserNamespace, area: InjectedArea
     ) throws -> String? {
-        let stub = plan.stubs[0]
-        let now = capture(stub.hostProcess)
+        for stub in [plan.stubs[0]] + plan.early.values {
+            if let difference = try recreate(plan, by: stub, policy, userNamespace, area: area) { return difference }
+        }
+        return nil
+    }
+
+    private static func recreate(
+        _ plan: ProcessPlan, by stub: Stub, _ policy: RestorePolicy, _ userNamespace: UserNamespace, area: InjectedArea
+    ) throws -> String? {
+        let now = capture(stub.tid)
         guard plan.task.hasLoginuid, plan.task.loginuid != unset, now != plan.task.loginuid else { return nil }
         let wanted = "\(plan): audit's login user (loginuid) was \(plan.task.loginuid)"
         if let now, policy.capabilities & (1 << 30) == 0 {
@@ -39,7 +47,7 @@ enum LoginUser: ProcessKind {
         let path = program.place(path: "/proc/thread-self/loginuid")
         let text = Array("\(user)".utf8)
         let content = program.place(text)
-        let file = plan.freeDescriptor
+        let file = plan.freeDescriptor(of: stub.thread)
         // In a user namespace its own files in /proc are its own only so.
         program.call("prctl PR_SET_DUMPABLE", Int(SYS_prctl), [4, 1, 0, 0, 0])
         program.call(

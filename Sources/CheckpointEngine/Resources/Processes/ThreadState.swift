@@ -83,8 +83,9 @@ enum ThreadState: ProcessKind {
 
     static func scheduling(of task: pid_t) throws -> ThreadCoreEntry {
         let policy = try systemCall("sched_getscheduler", Int(SYS_sched_getscheduler), Int(task))
-        // SCHED_RESET_ON_FORK may be set; deadline scheduling has parameters that the format has no fields for.
-        guard policy & 0xff != 6 else { throw CheckpointError("deadline scheduling cannot be checkpointed yet") }
+        // SCHED_RESET_ON_FORK may be set. Deadline scheduling has parameters that the format has no fields for: it is in
+        // ``Tunables``.
+        let isDeadline = policy & 0xff == Int(SchedulingAttributes.deadlinePolicy)
         var priority: CInt = 0
         try withUnsafeMutablePointer(to: &priority) {
             _ = try systemCall("sched_getparam", Int(SYS_sched_getparam), Int(task), Int(bitPattern: $0))
@@ -92,7 +93,7 @@ enum ThreadState: ProcessKind {
         let nice = 20 - (try systemCall("getpriority", Int(SYS_getpriority), 0, Int(task)))
         return ThreadCoreEntry.with {
             $0.schedNice = Int32(nice)
-            $0.schedPolicy = UInt32(policy)
+            $0.schedPolicy = isDeadline ? 0 : UInt32(policy)
             $0.schedPrio = UInt32(priority)
         }
     }

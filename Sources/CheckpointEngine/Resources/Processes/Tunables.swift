@@ -3,7 +3,7 @@ import LinuxSystem
 import Tracee
 
 /// How the kernel treats a thread, where CRIU's format has no place for it: the CPUs that it may use, its I/O priority, timer
-/// slack and NUMA policy, what the processor may guess for it (PR_SET_SPECULATION_CTRL), whether it may read the time stamp
+/// slack, NUMA policy and deadline scheduling, what the processor may guess for it (PR_SET_SPECULATION_CTRL), whether it may read the time stamp
 /// counter, and when a fault of the machine's memory kills it; and of its process which memory a core dump has, whether all
 /// future memory is locked, is merged (PR_SET_MEMORY_MERGE) or gets huge pages, and where single mappings have their memory from.
 ///
@@ -40,6 +40,8 @@ struct Tunables: Equatable, Sendable, ProcessKind {
     var faultPolicy: Int?
     /// PR_SET_MEMORY_MERGE, Linux 6.4.
     var isMerged = false
+    /// SCHED_DEADLINE
+    var deadline: DeadlineScheduling?
     /// What PR_GET_THP_DISABLE says besides that they are off: which they are not. Linux 6.18.
     var hugePages = 0
 
@@ -170,7 +172,8 @@ struct Tunables: Equatable, Sendable, ProcessKind {
         let thread = status.task
         var tunables = Tunables()
         if let policy = policy(at: question.memoryPolicy, results) { tunables.memoryPolicy = policy }
-        tunables.timerSlack = results[question.timerSlack]
+        // Urgent threads (SCHED_FIFO, SCHED_RR, SCHED_DEADLINE) have none, from Linux 6.12 on, and get it with their policy.
+        if results[question.timerSlack] > 0 { tunables.timerSlack = results[question.timerSlack] }
         for (kind, answer) in question.speculation.enumerated() {
             // PR_SPEC_PRCTL: it is up to the thread.
             let now = results[answer]
@@ -181,6 +184,7 @@ struct Tunables: Equatable, Sendable, ProcessKind {
         if faultPolicy >= 0, faultPolicy != usualFaultPolicy { tunables.faultPolicy = faultPolicy }
         if let cpus = status.allowedCPUs, let all, cpus != all { tunables.cpus = cpus }
         tunables.ioPriority = try systemCall("ioprio_get", Int(SYS_ioprio_get), 1, Int(thread))
+        tunables.deadline = try DeadlineScheduling(of: thread)
         guard thread == process.task else { return tunables }
         let filter = try readText("/proc/\(thread)/coredump_filter").split(separator: "\n").first ?? ""
         tunables.coreFilter = UInt32(filter, radix: 16)
@@ -216,6 +220,7 @@ struct Tunables: Equatable, Sendable, ProcessKind {
         if let faultPolicy { words.append("faults=\(faultPolicy)") }
         if isMerged { words.append("merge=1") }
         if hugePages != 0 { words.append("huge=\(hugePages)") }
+        if let deadline { words.append("deadline=\(deadline.text)") }
         return words + places.map(\.word)
     }
 
@@ -250,6 +255,9 @@ struct Tunables: Equatable, Sendable, ProcessKind {
         case ("stamps", 0?): stampsFault = true
         case ("faults", let value?) where value == 0 || value == 1: faultPolicy = value
         case ("merge", 1?): isMerged = true
+        case ("deadline", _):
+            guard let told = DeadlineScheduling(parts[1]) else { throw Self.damaged(word) }
+            deadline = told
         case ("huge", 2?): hugePages = 2  // PR_THP_DISABLE_EXCEPT_ADVISED
         default: throw Self.damaged(word)
         }
@@ -285,6 +293,10 @@ struct Tunables: Equatable, Sendable, ProcessKind {
         let mayTake = policy.capabilities & (1 << 21 | 1 << 23) != 0  // CAP_SYS_ADMIN, CAP_SYS_NICE
         guard ioPriority >> 13 != 1 || policy.givesRealTimeIO || mayTake else {
             throw CheckpointError("has an I/O priority of the real-time class, which config.json does not give it")
+        }
+        guard deadline == nil || policy.grantsUrgency else {
+            throw CheckpointError(
+                "has deadline scheduling (SCHED_DEADLINE), and config.json does not grant CAP_SYS_NICE")
         }
     }
 
@@ -335,6 +347,7 @@ struct Tunables: Equatable, Sendable, ProcessKind {
             _ = try systemCall("ioprio_set", Int(SYS_ioprio_set), 1, Int(thread), ioPriority)
         }
         if let coreFilter { try writeControl("/proc/\(process)/coredump_filter", String(coreFilter)) }
+        try deadline?.apply(to: thread)
         guard let cpus, let numbers = parseNumberList(cpus) else { return nil }
         do throws(SystemError) { try setAffinity(numbers, of: thread) } catch {
             guard error.errno == .invalidArgument else { throw error }

@@ -66,8 +66,9 @@ enum UnixSocketQueue: Kind {
     /// Copies the messages without taking them. SO_PEEK_OFF: unix(7), Linux 3.4.
     private static func read(_ queue: Queue, into dump: Dump) throws {
         let taken =
-            try queue.task == queue.process.task
-            ? queue.process.descriptor(queue.number) : Pidfd(pid: queue.task).descriptor(queue.number)
+            try queue.task == getpid()
+            ? Pidfd(pid: queue.task).descriptor(queue.number)
+            : Pidfd(task: queue.task, of: queue.process.hostPid).descriptor(queue.number)
         let socket = taken.raw
         try refuseExceptions(socket)
         let before = try (

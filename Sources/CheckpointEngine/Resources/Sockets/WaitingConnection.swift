@@ -149,7 +149,7 @@ enum WaitingConnection: Kind {
             }
         }
         for process in restore.first.all {
-            for descriptor in process.descriptors where waiting.contains(descriptor.id) {
+            for descriptor in process.everyDescriptor where waiting.contains(descriptor.id) {
                 if let known = state.holders[descriptor.id], known.pid <= process.pid { continue }
                 state.holders[descriptor.id] = process
             }
