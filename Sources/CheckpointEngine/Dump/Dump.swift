@@ -42,7 +42,7 @@ final class Dump {
     var pagemaps: [UInt32: (pagemap: Pagemap, guards: [Range<UInt64>])] = [:]
     /// Ids of such that single threads have.
     var ofThreads: [SharedObject: Set<UInt32>] = [:]
-    private var listener: AgentListener?
+    private var listeners: [UInt32: AgentListener] = [:]
     private var objectIDs: [SharedObject: (known: KernelOrder<(task: pid_t, id: UInt32)>, count: UInt32)] = [:]
     /// The groups of the processes by their ids outside.
     private(set) lazy var innerGroups = Dictionary(
@@ -111,11 +111,12 @@ final class Dump {
         for (_, stream) in streams.sorted(by: { $0.key < $1.key }) { try images.add(stream) }
     }
 
-    /// Where the agents of all processes report. They are all in one network namespace.
-    func agentListener() throws -> AgentListener {
-        if let listener { return listener }
-        let made = try inNamespace(.network, of: first.hostPid) { try AgentListener() }
-        listener = made
+    /// Where the agents of all processes in one network namespace report.
+    func agentListener(for process: CapturedProcess) throws -> AgentListener {
+        let network = try namespaceID("net", of: process.task)
+        if let known = listeners[network] { return known }
+        let made = try inNamespace(.network, of: process.task) { try AgentListener() }
+        listeners[network] = made
         return made
     }
 
@@ -138,6 +139,21 @@ final class Dump {
         namespaceIDs[target] = id
         return id
     }
+
+    /// The number of one in which a process is, by what its file in /proc/PID/ns points at.
+    func knownNamespace(_ link: String) -> UInt32? { namespaceIDs[link] }
+}
+
+/// Does something in new namespaces, and comes back.
+func inNewNamespaces<R>(_ kinds: Namespaces, _ body: () throws -> R) throws -> R {
+    let home = try Namespaces.files.filter { kinds.contains($0.kind) }.map {
+        ($0.kind, try openAt(AT_FDCWD, "/proc/thread-self/ns/\($0.file)", O_RDONLY).release())
+    }
+    defer { for (_, descriptor) in home { close(descriptor) } }
+    try leaveNamespaces(kinds)
+    let result = Result { try body() }
+    for (kind, descriptor) in home { try joinNamespaces(descriptor, kind) }
+    return try result.get()
 }
 
 /// Does something in another process's namespace of one kind, and comes back.

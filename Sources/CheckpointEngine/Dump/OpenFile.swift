@@ -141,6 +141,7 @@ final class OpenFiles {
             guard var entry = try dump.by(kind, { try kind.capture(file, id: id, into: dump) }) else { continue }
             try ThreadDescriptors.check(file, of: kind)
             dump.account.keep(kind)
+            try InnerNetwork.note(file, in: &entry, of: dump)
             for attribute in fileAttributes { try attribute.capture(file, into: &entry, of: dump) }
             try image.append(entry)
             return Known(task: file.task, number: file.number, id: entry.id, type: entry.type)

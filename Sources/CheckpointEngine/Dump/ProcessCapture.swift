@@ -63,7 +63,7 @@ struct ProcessCapture {
         }
         let cave = try CodeCave.find(in: process, kernelCode.start..<kernelCode.end)
         let session = try AgentSession(
-            threads: process.threads, of: process.hostPid, cave: cave, listener: try dump.agentListener())
+            threads: process.threads, of: process.hostPid, cave: cave, listener: try dump.agentListener(for: process))
         process.session = session
         try ask(session, mappings + guards.map(VmaEntry.init(guardPages:)))
     }
@@ -152,25 +152,13 @@ struct ProcessCapture {
                         + "this cannot be checkpointed yet")
             }
         }
-        let first = dump.first.hostPid
-        for (_, file) in Namespaces.files where try dump.namespaceID(file, of: pid) != dump.namespaceID(file, of: first)
-        {
-            throw CheckpointError("is in another \(file) namespace than its container; this cannot be checkpointed yet")
-        }
         try InnerCgroup.verify(process, of: dump)
-        return try TaskKobjIdsEntry.with {
+        return TaskKobjIdsEntry.with {
             $0.vmID = ids[0]
             $0.filesID = ids[1]
             $0.fsID = ids[2]
             $0.sighandID = ids[3]
-            $0.pidNsID = try dump.namespaceID("pid", of: pid)
-            $0.netNsID = try dump.namespaceID("net", of: pid)
-            $0.ipcNsID = try dump.namespaceID("ipc", of: pid)
-            $0.utsNsID = try dump.namespaceID("uts", of: pid)
-            $0.mntNsID = try dump.namespaceID("mnt", of: pid)
-            $0.userNsID = try dump.namespaceID("user", of: pid)
-            $0.cgroupNsID = try dump.namespaceID("cgroup", of: pid)
-            $0.timeNsID = try dump.namespaceID("time", of: pid)
+            InnerNamespace.capture(process, into: &$0, of: dump)
         }
     }
 

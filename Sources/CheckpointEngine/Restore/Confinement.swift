@@ -6,7 +6,8 @@ import LinuxSystem
 final class Confinement {
     private let restore: RestorePlan
     private let root: OwnedDescriptor
-    private let namespaces: [String]
+    /// By their files in /proc/PID/ns.
+    private let namespaces: [String: String]
     private let cgroups: String
     private let available: UInt64
 
@@ -23,7 +24,10 @@ final class Confinement {
     func verify(_ plan: ProcessPlan) throws {
         let process = plan.stubs[0].tid
         guard try isRoot(plan.root, of: process) else { throw wrong("another root directory than it should") }
-        guard try Self.namespaces(of: process) == namespaces else { throw wrong("other namespaces than its container") }
+        let inner = restore[InnerNamespace.self].links[plan.pid] ?? [:]
+        guard try Self.namespaces(of: process) == namespaces.merging(inner, uniquingKeysWith: { $1 }) else {
+            throw wrong("other namespaces than it should")
+        }
         let now = try readText("/proc/\(process)/cgroup")
         guard InnerCgroup.isInPlace(plan, now, own: cgroups, in: restore) else {
             throw wrong("other cgroups than its container")
@@ -81,7 +85,8 @@ final class Confinement {
         return found.st_dev == wanted.st_dev && found.st_ino == wanted.st_ino
     }
 
-    private static func namespaces(of process: pid_t) throws -> [String] {
-        try Namespaces.files.map { try linkTarget("/proc/\(process)/ns/\($0.file)") }
+    private static func namespaces(of process: pid_t) throws -> [String: String] {
+        let files = Namespaces.files.map(\.file) + ["pid_for_children", "time_for_children"]
+        return Dictionary(uniqueKeysWithValues: try files.map { ($0, try linkTarget("/proc/\(process)/ns/\($0)")) })
     }
 }

@@ -261,7 +261,7 @@ struct Furnishing {
         for flight in stride(from: 0, to: sent.count, by: 250 * 32) {
             for start in stride(from: flight, to: min(flight + 250 * 32, sent.count), by: 250) {
                 try sendMessage(ours.raw, [1], descriptors: Array(sent[start..<min(start + 250, sent.count)]))
-                try receiveMessage(socket, &runner)
+                try runner.add { Self.receiveMessage(socket, in: &$0) }
             }
             try runner.flush()
         }
@@ -269,18 +269,16 @@ struct Furnishing {
     }
 
     /// A header of its own for each message: the kernel writes into it how much control data came.
-    private func receiveMessage(_ socket: CInt, _ runner: inout ProgramRunner) throws {
-        try runner.add { program in
-            let byte = program.reserve(8)
-            let control = program.reserve(clinux_cmsg_space(250 * 4))
-            let vector = program.place(value: SIMD2<UInt64>(byte.raw, 1))
-            // struct msghdr: name, name length, iov, iov length, control, control length, flags
-            let header = program.place(
-                [0, 0, vector.raw, 1, control.raw, UInt64(clinux_cmsg_space(250 * 4)), 0].flatMap { (word: UInt64) in
-                    withUnsafeBytes(of: word) { Array($0) }
-                })
-            program.call("recvmsg", Int(SYS_recvmsg), [UInt64(socket), header.raw, 0], expecting: 1)
-        }
+    static func receiveMessage(_ socket: CInt, in program: inout Program) {
+        let byte = program.reserve(8)
+        let control = program.reserve(clinux_cmsg_space(250 * 4))
+        let vector = program.place(value: SIMD2<UInt64>(byte.raw, 1))
+        // struct msghdr: name, name length, iov, iov length, control, control length, flags
+        let header = program.place(
+            [0, 0, vector.raw, 1, control.raw, UInt64(clinux_cmsg_space(250 * 4)), 0].flatMap { (word: UInt64) in
+                withUnsafeBytes(of: word) { Array($0) }
+            })
+        program.call("recvmsg", Int(SYS_recvmsg), [UInt64(socket), header.raw, 0], expecting: 1)
     }
 
     private func settleDescriptors(_ runner: inout ProgramRunner, socket: CInt) throws {

@@ -92,6 +92,23 @@ package struct RestorePolicy: Sendable {
         return credentials
     }
 
+    /// Fails if no process could have made a namespace of this kind.
+    func checkMaking(_ kind: Namespaces) throws {
+        guard capabilities & 1 << UInt64(CAP_SYS_ADMIN) != 0 else {
+            throw CheckpointError(
+                "is in a \(kind) namespace of its own, and config.json does not grant CAP_SYS_ADMIN")
+        }
+        let flag = UInt64(kind.rawValue)
+        guard
+            seccomp.map({
+                $0.allows(call: Int(SYS_unshare), [flag]) || $0.allows(call: Int(SYS_clone), [flag | UInt64(SIGCHLD)])
+            }) ?? true
+        else {
+            throw CheckpointError(
+                "is in a \(kind) namespace of its own, which config.json's seccomp filter does not allow")
+        }
+    }
+
     /// Without CAP_SETUID and CAP_SETGID, and without set-user-ID programs, ids stay what they were at the start.
     func allows(user id: UInt32) -> Bool { !noNewPrivileges || capabilities & (1 << 7) != 0 || id == user }
     func allows(group id: UInt32) -> Bool { !noNewPrivileges || capabilities & (1 << 6) != 0 || groups.contains(id) }

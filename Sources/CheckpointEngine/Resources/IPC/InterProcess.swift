@@ -25,6 +25,24 @@ enum InterProcess: Kind {
         return state
     }
 
+    /// Fails if there is anything in the namespace that a process has for itself.
+    static func verifyEmpty(of process: CapturedProcess, _ dump: Dump) throws {
+        func refuse(_ what: String) -> CheckpointError {
+            CheckpointError(
+                "\(what) is in an IPC namespace that is not the container's; this cannot be checkpointed yet")
+        }
+        let names: [(SystemV, String)] = [
+            (.sharedMemory, "shared memory segment"), (.semaphores, "semaphore set"), (.messages, "message queue"),
+        ]
+        try inNamespace(.ipc, of: process.task) {
+            for (kind, name) in names {
+                if let object = try kind.objects().first { throw refuse("System V \(name) \(object.id)") }
+            }
+            guard let folder = try MessageQueue.mount() else { return }
+            if let queue = try directoryEntries(at: folder.raw, ".").min() { throw refuse("message queue /\(queue)") }
+        }
+    }
+
     /// Where the container's POSIX message queues are, for one who asks once.
     static func takeQueues(of dump: Dump) throws -> OwnedDescriptor? { try visited(by: dump).queues.take() }
 

@@ -119,6 +119,11 @@ enum SystemVSegment: Kind {
         }
         for plan in restore.first.all {
             for mapping in plan.mm.vmas where mapping.kind.contains(.systemV) {
+                guard plan.ids[.ipc] == restore.first.ids[.ipc] else {
+                    throw CheckpointError(
+                        "\(plan): has System V segment \(mapping.shmid) attached, and is in another IPC namespace than its "
+                            + "container; this cannot be restored yet")
+                }
                 guard let (entry, _) = restore[Self.self].entries[UInt32(truncatingIfNeeded: mapping.shmid)],
                     mapping.pgoff % 4096 == 0, mapping.pgoff < room(entry),
                     mapping.length <= room(entry) - mapping.pgoff

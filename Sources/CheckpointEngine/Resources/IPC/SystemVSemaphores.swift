@@ -39,7 +39,10 @@ enum SystemVSemaphores: ProcessKind {
         let all = dump[Self.self].sets.flatMap { set in
             set.values.enumerated().map { (set: set.entry.desc.id, number: $0, value: $1) }
         }
-        guard try !all.isEmpty && canHaveRests(process, in: dump) else { return }
+        // In an IPC namespace of its own there are none.
+        guard try !all.isEmpty && !InnerNamespace.has(process, .ipc, in: dump) && canHaveRests(process, in: dump) else {
+            return
+        }
         for portion in ProgramRunner.portions(all) {
             var program = Program(session.area.main)
             let calls = portion.map { probe($0.set, $0.number, $0.value, in: &program) }

@@ -12,6 +12,8 @@ enum KernelParameters: Kind {
 
     final class RestoreState: KindState {
         fileprivate var parameters: [(path: String, value: String)] = []
+        /// Of namespaces of single processes.
+        fileprivate var inner: [InnerNamespace.Name: [(path: String, value: String)]] = [:]
     }
 
     static let fileName = "sysctls.stasis"
@@ -43,14 +45,7 @@ enum KernelParameters: Kind {
             let root = try root()
             try inNamespace(.network, of: first) { try addPaths("net", beneath: root.raw, &paths) }
         }
-        let home = try Namespaces.files.filter { kinds.contains($0.kind) }.map {
-            ($0.kind, try openAt(AT_FDCWD, "/proc/thread-self/ns/\($0.file)", O_RDONLY).release())
-        }
-        defer { for (_, descriptor) in home { close(descriptor) } }
-        try leaveNamespaces(kinds)
-        let new = Result { try values(of: paths) }
-        for (kind, descriptor) in home { try joinNamespaces(descriptor, kind) }
-        return Look(kinds: kinds, paths: paths, new: try new.get())
+        return Look(kinds: kinds, paths: paths, new: try inNewNamespaces(kinds) { try values(of: paths) })
     }
 
     static func seal(_ dump: Dump) throws {
@@ -59,11 +54,31 @@ enum KernelParameters: Kind {
         let now = try inNamespace(look.kinds.intersection(.network), of: first) {
             try inNamespace(look.kinds.intersection(.ipc), of: first) { try values(of: look.paths) }
         }
-        let changed = now.filter { look.new[$0.key] != $0.value }
+        try add(now, since: look.new, fileName, to: dump)
+    }
+
+    private static func add(
+        _ now: [String: String], since new: [String: String], _ name: String, to dump: Dump
+    ) throws {
+        let changed = now.filter { new[$0.key] != $0.value }
         if changed.isEmpty { return }
         let lines = changed.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)\n" }
-        try dump.images.add(fileName, Array(lines.joined().utf8))
+        try dump.images.add(name, Array(lines.joined().utf8))
     }
+
+    /// Of a namespace in which a process is alone, or with others.
+    static func capture(_ name: InnerNamespace.Name, of process: CapturedProcess, into dump: Dump) throws {
+        let kind = name.kind.intersection([.network, .ipc])
+        if kind.isEmpty { return }
+        let task = process.task
+        let root = try root()
+        var paths = kind == .ipc ? interProcess.sorted() : []
+        if kind == .network { try inNamespace(kind, of: task) { try addPaths("net", beneath: root.raw, &paths) } }
+        let now = try inNamespace(kind, of: task) { try values(of: paths) }
+        try add(now, since: try inNewNamespaces(kind) { try values(of: paths) }, fileName(name), to: dump)
+    }
+
+    private static func fileName(_ name: InnerNamespace.Name) -> String { "sysctls-\(name.number).stasis" }
 
     private static func root() throws -> OwnedDescriptor {
         try openAt(AT_FDCWD, "/proc/sys", CLINUX_O_PATH | O_DIRECTORY)
@@ -98,10 +113,20 @@ enum KernelParameters: Kind {
 
     /// Takes the lines of an image, if they are about the namespaces whose parameters config.json lets the container change.
     static func plan(_ restore: RestorePlan) throws {
-        guard try restore.images.directory.contains(fileName) else { return }
+        restore[Self.self].parameters = try parameters(fileName, restore.policy.parameterNamespaces, restore)
+    }
+
+    /// Who could make it could have changed them there: in a procfs of its own.
+    static func plan(_ name: InnerNamespace.Name, _ restore: RestorePlan) throws {
+        restore[Self.self].inner[name] = try parameters(fileName(name), name.kind, restore)
+    }
+
+    private static func parameters(
+        _ fileName: String, _ kinds: Namespaces, _ restore: RestorePlan
+    ) throws -> [(path: String, value: String)] {
+        guard try restore.images.directory.contains(fileName) else { return [] }
         let text = String(decoding: try restore.images.directory.bytes(fileName), as: UTF8.self)
-        let kinds = restore.policy.parameterNamespaces
-        restore[Self.self].parameters = try text.split(separator: "\n").map { line in
+        return try text.split(separator: "\n").map { line in
             let parts = line.split(separator: " ", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
             let path = parts[0]
             let isKnown =
@@ -115,7 +140,17 @@ enum KernelParameters: Kind {
 
     /// In the new container's namespaces. To set one may change others, so all are looked at until they are as they should be.
     static func recreate(in workshop: Workshop) throws {
-        let (parameters, first) = (workshop[Self.self].parameters, workshop.firstProcess)
+        try recreate(workshop[Self.self].parameters, of: workshop.firstProcess, fileName, in: workshop)
+    }
+
+    /// In the namespace that a process has made.
+    static func recreate(_ name: InnerNamespace.Name, of process: pid_t, in workshop: Workshop) throws {
+        try recreate(workshop[Self.self].inner[name] ?? [], of: process, fileName(name), in: workshop)
+    }
+
+    private static func recreate(
+        _ parameters: [(path: String, value: String)], of first: pid_t, _ fileName: String, in workshop: Workshop
+    ) throws {
         if parameters.isEmpty { return }
         let root = try root()
         try inNamespace(.network, of: first) {
@@ -124,7 +159,10 @@ enum KernelParameters: Kind {
                     let different = parameters.filter { value($0.path, beneath: root.raw) != $0.value }
                         .filter { !goesWithInterface($0.path, beneath: root.raw) }
                     if different.isEmpty { return }
-                    for (path, value) in different { try set(path, value, beneath: root.raw) }
+                    // Those of IPC are its root's alone, whatever rights somebody else has.
+                    try workshop.asOwner(user: 0, group: 0) {
+                        for (path, value) in different { try set(path, value, beneath: root.raw) }
+                    }
                 }
                 throw CheckpointError("\(fileName): there are sysctls that do not keep what they are set to")
             }

@@ -7,9 +7,12 @@ package enum NetworkConfiguration {
     ///
     /// - Parameter lock: one of the caller's own, which is left out.
     package static func text(of process: pid_t, except lock: ConnectionLock? = nil) throws -> String {
-        try inNamespace(.network, of: process) {
-            try (NetworkObjects.all() + FirewallRules.all(except: lock)).joined(separator: "\n")
-        }
+        try inNamespace(.network, of: process) { try text(except: lock) }
+    }
+
+    /// Of the caller's own.
+    static func text(except lock: ConnectionLock? = nil) throws -> String {
+        try (NetworkObjects.all() + FirewallRules.all(except: lock)).joined(separator: "\n")
     }
 
     static func verify(_ now: String, since start: String) throws {

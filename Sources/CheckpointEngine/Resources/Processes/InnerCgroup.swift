@@ -148,6 +148,18 @@ enum InnerCgroup: ProcessKind {
         }
     }
 
+    /// Fails if a cgroup namespace that is not the container's begins elsewhere than at the container's own cgroups: a
+    /// restore makes it there. cgroup_namespaces(7)
+    static func verifyRoot(of process: CapturedProcess, _ dump: Dump) throws {
+        let places = dump[Self.self].places[process.task] ?? [:]
+        let now = try inNamespace(.cgroup, of: process.task) { try readText("/proc/\(process.task)/cgroup") }
+        for (names, path) in cgroupMembership(now) where path != "/" + (places[names] ?? "") {
+            throw CheckpointError(
+                "is in a cgroup namespace that begins elsewhere than at its container's cgroup `\(names)`; "
+                    + "this cannot be checkpointed yet")
+        }
+    }
+
     static func capture(_ process: CapturedProcess, into images: inout ProcessImages, of dump: Dump) throws {
         let state = dump[Self.self]
         if state.controllers.isEmpty { return }

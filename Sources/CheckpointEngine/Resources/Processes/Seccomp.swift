@@ -144,10 +144,13 @@ package struct SeccompPolicy: Sendable {
         self.flags = flags
     }
 
-    /// Whether a call without arguments passes. What the filter is goes by seccomp(2); one of another kind lets nothing pass.
-    func allows(call: Int) -> Bool {
+    /// Whether a call with these arguments, and zeros for the others, passes. What the filter is goes by seccomp(2); one of another kind lets nothing pass.
+    func allows(call: Int, _ arguments: [UInt64] = []) -> Bool {
         // struct seccomp_data: the number, AUDIT_ARCH_X86_64, instruction pointer and arguments.
-        let data = [UInt32(call), 0xc000_003e] + [UInt32](repeating: 0, count: 14)
+        let words = (arguments + [UInt64](repeating: 0, count: 6 - arguments.count)).flatMap {
+            [UInt32(truncatingIfNeeded: $0), UInt32($0 >> 32)]
+        }
+        let data = [UInt32(call), 0xc000_003e, 0, 0] + words
         var (accumulator, next) = (UInt32(0), 0)
         while next >= 0, next * 8 + 8 <= program.count {
             let bytes = program[next * 8..<next * 8 + 8]

@@ -26,16 +26,20 @@ enum InternetSocket: Kind {
 
     // MARK: Checkpoint
 
-    /// All sockets of a protocol in the container's network, by inode; asked once.
+    /// All sockets of a protocol in the container's networks, by inode; asked once.
     static func told(of proto: CInt, in dump: Dump) throws -> [UInt32: InternetDiagnosis] {
         if let known = dump[Self.self].told[proto] { return known }
-        let told = try inNamespace(.network, of: dump.first.hostPid) { try InternetDiagnosis.sockets(of: proto) }
+        var told: [UInt32: InternetDiagnosis] = [:]
+        for member in InnerNetwork.members(of: dump) {
+            let there = try inNamespace(.network, of: member) { try InternetDiagnosis.sockets(of: proto) }
+            told.merge(there) { one, _ in one }
+        }
         dump[Self.self].told[proto] = told
         return told
     }
 
     static func groups(in dump: Dump) throws -> [MulticastMembership.Group] {
-        let groups = try dump[Self.self].groups ?? MulticastMembership.groups(in: dump)
+        let groups = try dump[Self.self].groups ?? MulticastMembership.groups(in: "/proc/\(dump.first.hostPid)/net")
         dump[Self.self].groups = groups
         return groups
     }
@@ -78,14 +82,14 @@ enum InternetSocket: Kind {
         return entry
     }
 
-    /// A socket comes back in the container's network. SIOCGSKNS: socket.h
+    /// A socket comes back in a network of the container's. SIOCGSKNS: socket.h
     static func checkNetwork(of file: borrowing OpenFile, in dump: Dump) throws {
         let raw = file.descriptor.raw
         let network = OwnedDescriptor(try system("network of socket") { clinux_ioctl(raw, 0x894c, 0) })
-        let own = try status(at: AT_FDCWD, "/proc/\(dump.first.hostPid)/ns/net")
-        guard try status(of: network.raw).st_ino == own.st_ino else {
+        guard dump.knownNamespace(try linkTarget("/proc/self/fd/\(network.raw)")) != nil else {
             throw CheckpointError(
-                "\(file.link): a socket of another network namespace than the container's cannot be checkpointed yet")
+                "\(file.link): a socket of a network namespace in which no process of the container is cannot be "
+                    + "checkpointed yet")
         }
     }
 

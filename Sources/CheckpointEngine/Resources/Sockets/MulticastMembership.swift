@@ -33,11 +33,12 @@ struct MulticastMembership: Hashable {
         }
     }
 
-    /// All of the container's network, by interface. proc_net_igmp: proc(5)
-    static func groups(in dump: Dump) throws -> [Group] {
+    /// All of a network, by interface. proc_net_igmp: proc(5)
+    ///
+    /// - Parameter folder: of a process there, in /proc.
+    static func groups(in folder: String) throws -> [Group] {
         var found: [Group] = []
         var interface: UInt32?
-        let folder = "/proc/\(dump.first.hostPid)/net"
         for line in try readText(folder + "/igmp").split(separator: "\n") {
             let words = line.split { $0 == " " || $0 == "\t" }
             if !line.hasPrefix("\t") {

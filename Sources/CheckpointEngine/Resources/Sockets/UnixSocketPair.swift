@@ -15,10 +15,15 @@ enum UnixSocketPair: FileKind {
         var letterboxes: Set<UInt32> = []
         private var told: UnixDiagnosis.All?
 
-        /// As the container's network namespace knows them; asked for once.
+        /// As the container's network namespaces know them; asked for once.
         func diagnosis(of dump: Dump) throws -> UnixDiagnosis.All {
             if let told { return told }
-            let all = try inNamespace(.network, of: dump.first.hostPid) { try UnixDiagnosis.all() }
+            var all = UnixDiagnosis.All()
+            for member in InnerNetwork.members(of: dump) {
+                let there = try inNamespace(.network, of: member) { try UnixDiagnosis.all() }
+                all.sockets.merge(there.sockets) { one, _ in one }
+                all.listeners.merge(there.listeners) { one, _ in one }
+            }
             told = all
             return all
         }
