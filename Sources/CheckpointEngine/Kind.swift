@@ -133,7 +133,8 @@ let kinds: [any Kind.Type] =
     + processKinds.map { $0 as any Kind.Type }
 
 let containerKinds: [any Kind.Type] = [
-    InnerNamespace.self, FileNote.self, UserNamespace.self, HostName.self, KernelParameters.self, MemoryFileSystem.self,
+    InnerNamespace.self, FileNote.self, UserNamespace.self, HostName.self, NetworkInterfaceKind.self,
+    KernelParameters.self, NetworkConfiguration.self, MemoryFileSystem.self,
     UnlinkedFile.self, MemoryMapping.self, SharedMemory.self, SystemVSegment.self, SystemVMessages.self,
     UnixSocketQueue.self, SocketOptionTable.self, SocketFilter.self,
     WaitingConnection.self, UDPQueue.self, TCPConnection.self,

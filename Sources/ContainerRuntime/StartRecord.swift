@@ -22,23 +22,33 @@ extension StateStore {
         }
     }
 
-    /// - Parameter lock: the restore's own, which is no part of the container's network.
-    func recordStart(
-        of id: String, _ process: pid_t, _ spec: Spec, except lock: ConnectionLock? = nil
-    ) throws(RuntimeError) {
+    private func recordStart(of id: String, _ process: pid_t, _ spec: Spec) throws(RuntimeError) {
+        try recordMounts(of: id, process)
+        try recordNetwork(of: id, process, spec)
+    }
+
+    func recordMounts(of id: String, _ process: pid_t) throws(RuntimeError) {
         try noting("mounts") {
             try writeNewFile("\(path(id))/\(Self.mountsName)", try readFile("/proc/\(process)/mountinfo"))
         }
-        if spec.grants(CAP_NET_ADMIN) { try recordNetwork(of: id, process, spec, except: lock) }
+    }
+
+    /// For a restore, before it brings back what the container has changed.
+    ///
+    /// - Parameter lock: the restore's own, which is no part of the container's network.
+    func recordNetwork(
+        of id: String, _ process: pid_t, _ spec: Spec, except lock: ConnectionLock? = nil
+    ) throws(RuntimeError) {
+        if spec.grants(CAP_NET_ADMIN) { try noteNetwork(of: id, process, spec, except: lock) }
     }
 
     /// For `exec` with a right that no process of the container has had so far.
     func recordNetwork(of id: String, _ process: pid_t, before exec: Process, _ spec: Spec) throws(RuntimeError) {
         guard exec.grants(CAP_NET_ADMIN), (try? status("\(path(id))/\(Self.networkName)")) == nil else { return }
-        try recordNetwork(of: id, process, spec)
+        try noteNetwork(of: id, process, spec)
     }
 
-    private func recordNetwork(
+    private func noteNetwork(
         of id: String, _ process: pid_t, _ spec: Spec, except lock: ConnectionLock? = nil
     ) throws(RuntimeError) {
         // Without the host's rights there is no checkpoint.
@@ -96,6 +106,9 @@ extension Spec {
     func makes(_ kind: Namespace.Kind) -> Bool {
         linux?.namespaces.contains { $0.type == kind && $0.path?.isEmpty != false } == true
     }
+
+    /// Whether a process of the container may configure a network namespace that goes with it.
+    var configuresNetwork: Bool { makes(.network) && grants(CAP_NET_ADMIN) }
 
     /// The namespaces whose sysctls a process of the container may change: where /proc/sys is writable, or it can mount
     /// another one. proc_sys(5)

@@ -17,13 +17,16 @@ public struct NetlinkSocket: ~Copyable, Sendable {
 
     /// Sends one request and returns what comes back, up to the kernel's word that this is all.
     ///
-    /// - Parameter attempt: what an error says was attempted.
+    /// - Parameters:
+    ///   - attempt: what an error says was attempted.
+    ///   - flags: NLM_F_CREATE and the like.
     @discardableResult
     public func ask(
-        _ attempt: @autoclosure () -> String, type: UInt16, isDump: Bool = false, _ body: [UInt8] = []
+        _ attempt: @autoclosure () -> String, type: UInt16, isDump: Bool = false, flags: UInt16 = 0,
+        _ body: [UInt8] = []
     ) throws(SystemError) -> [NetlinkMessage] {
         // NLM_F_REQUEST, and NLM_F_DUMP or NLM_F_ACK: either way there is an end to wait for.
-        let request = NetlinkMessage(type: type, flags: 1 | (isDump ? 0x300 : 4), body: body).bytes
+        let request = NetlinkMessage(type: type, flags: 1 | flags | (isDump ? 0x300 : 4), body: body).bytes
         return try exchange(attempt(), request, words: 1)
     }
 
@@ -31,16 +34,25 @@ public struct NetlinkSocket: ~Copyable, Sendable {
     public func transact(
         _ attempt: @autoclosure () -> String, _ requests: [NetlinkMessage]
     ) throws(SystemError) {
+        if requests.isEmpty { return }
         // NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END; struct nfgenmsg names the part that is meant: nftables, 10.
         let begin = NetlinkMessage(type: 16, flags: 1, body: [0, 0, 0, 10])
         let end = NetlinkMessage(type: 17, flags: 1, body: [0, 0, 0, 10])
-        let requests = requests.map { request in
+        let requests = requests.enumerated().map { number, request in
             var request = request
-            request.flags |= 1 | 4  // NLM_F_REQUEST, NLM_F_ACK
+            // NLM_F_REQUEST; NLM_F_ACK once, since a few hundred would not fit into the socket. An error comes unasked.
+            request.flags |= 1 | (number == requests.count - 1 ? 4 : 0)
             return request
         }
         let bytes = ([begin] + requests + [end]).flatMap(\.bytes)
-        try exchange(attempt(), bytes, words: requests.count)
+        // All of it is one datagram. SO_SNDBUFFORCE takes half of what is to fit.
+        if bytes.count > 64 << 10 {
+            var room = CInt(clamping: bytes.count)
+            try system("make room for a message to \(name)") {
+                setsockopt(socket.raw, SOL_SOCKET, SO_SNDBUFFORCE, &room, socklen_t(MemoryLayout<CInt>.size))
+            }
+        }
+        try exchange(attempt(), bytes, words: 1)
     }
 
     /// - Parameter words: how often the kernel says that something is done.
@@ -94,6 +106,10 @@ public struct NetlinkMessage: Sendable, Equatable {
     public var type: UInt16
     public var flags: UInt16 = 0
     public var body: [UInt8]
+
+    public init(type: UInt16, flags: UInt16 = 0, body: [UInt8]) {
+        (self.type, self.flags, self.body) = (type, flags, body)
+    }
 
     private static let headerSize = 16
 

@@ -95,27 +95,38 @@ extension Integration {
             }
         }
 
+        /// What comes back, and how it is taken back.
         private static let networks = [
+            Change("ip address add 10.9.8.7/24 dev lo", "ip address del 10.9.8.7/24 dev lo", "10.9.8.7/24"),
+            Change("ip address del 127.0.0.1/8 dev lo", "true"),
+            Change("ip address add fd00::5/64 dev lo", "ip address del fd00::5/64 dev lo", "fd00::5/64"),
             Change(
-                "ip address add 10.9.8.7/24 dev lo", "ip address del 10.9.8.7/24 dev lo", "address 10.9.8.7/24 of lo"),
-            Change(
-                "ip address del 127.0.0.1/8 dev lo", "ip address add 127.0.0.1/8 dev lo", "127.0.0.1/8 of lo",
-                "taken away"),
-            Change("ip address add fd00::5/64 dev lo", "ip address del fd00::5/64 dev lo", "address fd00::5/64 of lo"),
-            Change("ip link add d0 type veth peer name d1", "ip link del d0", "interface d", "(veth)", "added"),
-            Change("ip link set lo mtu 1400", "ip link set lo mtu 65536", "interface lo", "MTU 1400"),
-            Change(
-                "ip route add 10.5.0.0/16 dev lo", "ip route del 10.5.0.0/16 dev lo", "route 10.5.0.0/16 (IPv4) by lo"),
-            Change(
-                "ip route add 10.6.0.0/16 via 10.9.9.9 dev lo onlink", "ip route del 10.6.0.0/16",
-                "route 10.6.0.0/16 (IPv4) via 10.9.9.9"),
-            Change(
-                "ip rule add from 10.1.0.0/16 table 7", "ip rule del from 10.1.0.0/16 table 7", "routing rule", "(IPv4)"
+                "ip link add d0 type veth peer name d1; ip link set d0 up; ip link set d1 up", "ip link del d0", "d1@d0"
             ),
+            Change("ip link set lo mtu 1400", "ip link set lo mtu 65536", "mtu 1400"),
+            Change("ip link set lo down", "ip link set lo up", "state DOWN"),
+            Change("ip route add 10.5.0.0/16 dev lo", "ip route del 10.5.0.0/16 dev lo", "10.5.0.0/16"),
             Change(
-                "ip neigh add 10.4.4.4 lladdr 02:00:00:00:00:01 dev lo nud permanent",
-                "true", "neighbour ", "of lo"),
-            Change("iptables-nft -A INPUT -s 10.3.3.3 -j DROP", "true", "nftables "),
+                "ip route add 10.6.0.0/16 via 10.9.9.9 dev lo onlink", "ip route del 10.6.0.0/16", "via 10.9.9.9"),
+            Change("ip rule add from 10.1.0.0/16 table 7", "ip rule del from 10.1.0.0/16 table 7", "from 10.1.0.0/16"),
+            Change("ip rule del priority 32767", "true"),
+            Change(
+                "ip link add br0 type bridge; ip link add d0 type veth peer name d1; ip link set d0 master br0",
+                "ip link del br0; ip link del d0", "master br0"),
+            Change("iptables-nft -A INPUT -s 10.3.3.3 -j DROP", "true"),
+        ]
+
+        /// What does not.
+        private static let refusedNetworks = [
+            Change(
+                "ip link add v0 type vxlan id 5 dstport 4789 local 127.0.0.1", "ip link del v0", "interface v0 (vxlan)",
+                "kind vxlan"),
+            Change("tc qdisc add dev lo root pfifo limit 7", "tc qdisc del dev lo root", "discipline pfifo of lo"),
+            Change("ip nexthop add id 5 blackhole", "ip nexthop del id 5", "nexthop object 5"),
+            Change(
+                "ip link set lo name other", "ip link set other name lo", "interface other", "not made in the container"
+            ),
+            Change("iptables-nft -A INPUT -m conntrack --ctstate NEW -j DROP", "true", "the match conntrack"),
             Change("iptables-legacy -A INPUT -s 10.3.3.3 -j DROP", "iptables-legacy -F", "iptables table filter"),
             Change("ip6tables-legacy -P OUTPUT DROP", "ip6tables-legacy -P OUTPUT ACCEPT", "ip6tables table filter"),
         ]
@@ -137,16 +148,54 @@ extension Integration {
             return container
         }
 
-        @Test("a change of the network is refused by name", .timeLimit(.minutes(1)), arguments: networks)
+        private static let look = """
+            ip -details link; ip address; (ip route show table all; ip -6 route show table all) | sort; ip rule; ip -6 rule
+            ip neighbour show nud permanent; iptables-nft -S
+            """
+
+        @Test("a change of the network comes back", .timeLimit(.minutes(2)), arguments: networks)
         func network(change: Change) throws {
             try TestBed.use { bed in
                 let container = try networkContainer(bed, capabilities: ["CAP_NET_ADMIN", "CAP_NET_RAW"])
                 try container.run()
-                try container.checkpoint(to: "first")
-                try container.restore(from: "first")
                 // The kernel notes whom it has talked to, which nobody has set.
                 try inside(container, Self.traffic)
-                try container.checkpoint(to: "quiet", leaveRunning: true)
+                try container.checkpoint(to: "quiet")
+                #expect(!Files.exists(container.imageFolder("quiet") + "/network.stasis"))
+                try container.restore(from: "quiet")
+                func look() throws -> String { try container.exec("sh", "-c", Self.look).succeeded().output }
+                let start = try look()
+                try inside(container, change.done)
+                // What the kernel does later: it looks for others with an address.
+                var before = ""
+                _ = until(seconds: 4) {
+                    defer { before = (try? look()) ?? "" }
+                    return false
+                }
+                #expect(before != start)
+                for part in change.complaint { #expect(before.contains(part), "\(before)") }
+                for number in 1...2 {
+                    try container.checkpoint(to: "image\(number)")
+                    try container.restore(from: "image\(number)")
+                    var now = ""
+                    let isSame = until(seconds: 10) {
+                        now = (try? look()) ?? ""
+                        return now == before
+                    }
+                    #expect(isSame, "\(now) was \(before)")
+                }
+                guard change.undone != "true" else { return }
+                try inside(container, change.undone)
+                try container.checkpoint(to: "undone")
+                #expect(!Files.exists(container.imageFolder("undone") + "/network.stasis"))
+            }
+        }
+
+        @Test("what a restore would not make is refused by name", .timeLimit(.minutes(1)), arguments: refusedNetworks)
+        func refusedNetwork(change: Change) throws {
+            try TestBed.use { bed in
+                let container = try networkContainer(bed, capabilities: ["CAP_NET_ADMIN", "CAP_NET_RAW"])
+                try container.run()
                 try inside(container, change.done)
                 let outcome = try container.checkpointCommand(to: "image").run()
                 #expect(outcome.status == 1 && outcome.isOneComplaint, "\(outcome)")
@@ -156,6 +205,25 @@ extension Integration {
                 guard change.undone != "true" else { return }
                 try inside(container, change.undone)
                 try container.checkpoint(to: "image")
+            }
+        }
+
+        @Test("a tunnel without a program comes back", .timeLimit(.minutes(1)))
+        func tunnel() throws {
+            try TestBed.use { bed in
+                let container = try networkContainer(bed, capabilities: ["CAP_NET_ADMIN"])
+                try container.run()
+                let make =
+                    "ip tuntap add mode tap name t0 user 77 multi_queue vnet_hdr; ip address add 10.9.8.7/24 dev t0"
+                try Command("nsenter", "-t", "\(try container.pid())", "-n", "sh", "-c", make).run().succeeded()
+                let look = "ip -details link show t0; ip address show t0"
+                let before = try container.exec("sh", "-c", look).succeeded().output
+                #expect(before.contains("tun type tap") && before.contains("10.9.8.7"), "\(before)")
+                for number in 1...2 {
+                    try container.checkpoint(to: "image\(number)")
+                    try container.restore(from: "image\(number)")
+                    #expect(try container.exec("sh", "-c", look).succeeded().output == before)
+                }
             }
         }
 
@@ -170,6 +238,7 @@ extension Integration {
                 try bed.runtime.command(add).run().succeeded()
                 let outcome = try container.checkpointCommand(to: "image").run()
                 #expect(outcome.status == 1 && outcome.errors.contains("address 10.9.8.7/24 of lo"), "\(outcome)")
+                #expect(outcome.errors.contains("CAP_NET_ADMIN"), "\(outcome)")
             }
         }
 

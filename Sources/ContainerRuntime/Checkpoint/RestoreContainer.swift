@@ -64,9 +64,11 @@ private func restore(
         let given = [0, 1, 2] + options.preservedDescriptors
         let streams = (0...(given.max() ?? 2)).map { given.contains($0) ? $0 : -1 }
         let cgroups = staged.state.cgroups.paths
+        let store = StateStore(root: options.stateRoot)
+        try store.recordNetwork(of: id, pid, request.spec, except: plan.connectionLock)
         let statistics = try restoring(id) { try plan.prepare(in: pid, cgroups: cgroups, streams: streams) }
         try staged.publish()
-        try StateStore(root: options.stateRoot).recordStart(of: id, pid, request.spec, except: plan.connectionLock)
+        try store.recordMounts(of: id, pid)
         try restoring(id) { try plan.release() }
         plan.connectionLock.remove()
         try staged.runHooks(request.spec.hooks?.poststart ?? [])
@@ -131,6 +133,7 @@ func policy(_ spec: Spec, limits inherited: ProcessLimits) throws -> RestorePoli
     policy.makesIPC = spec.makes(.ipc)
     policy.writesCgroups = spec.writesCgroups
     policy.parameterNamespaces = spec.parameterNamespaces
+    policy.configuresNetwork = spec.configuresNetwork
     policy.profile = process?.apparmorProfile.flatMap { $0.isEmpty ? nil : $0 }
     return policy
 }

@@ -1,0 +1,21 @@
+/// As inet_ntop(3) writes it.
+package func numericAddress(_ value: [UInt8], family: UInt8) -> String {
+    let size = family == UInt8(AF_INET) ? 4 : 16
+    var text = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN))
+    guard value.count == size, inet_ntop(CInt(family), value, &text, socklen_t(text.count)) != nil else {
+        return value.hex
+    }
+    return String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+}
+
+extension [NetlinkAttribute] {
+    /// The value of the first one of a type.
+    package func value(_ type: UInt16) -> [UInt8]? { first { $0.type == type }?.value }
+}
+
+extension [UInt8] {
+    package var hex: String {
+        let digits = Array("0123456789abcdef".utf8)
+        return String(decoding: flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
+    }
+}
