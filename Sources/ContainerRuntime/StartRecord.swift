@@ -22,13 +22,23 @@ extension StateStore {
         }
     }
 
-    /// - Parameter lock: the restore's own, which is no part of the container's network.
-    func recordStart(
-        of id: String, _ process: pid_t, _ spec: Spec, except lock: ConnectionLock? = nil
-    ) throws(RuntimeError) {
+    func recordStart(of id: String, _ process: pid_t, _ spec: Spec) throws(RuntimeError) {
+        try recordMounts(of: id, process)
+        if spec.grants(CAP_NET_ADMIN) { try recordNetwork(of: id, process, spec) }
+    }
+
+    func recordMounts(of id: String, _ process: pid_t) throws(RuntimeError) {
         try noting("mounts") {
             try writeNewFile("\(path(id))/\(Self.mountsName)", try readFile("/proc/\(process)/mountinfo"))
         }
+    }
+
+    /// Of a container that is being restored.
+    ///
+    /// - Parameter lock: the restore's own, which is no part of the container's network.
+    func recordRestored(
+        of id: String, _ process: pid_t, _ spec: Spec, except lock: ConnectionLock?
+    ) throws(RuntimeError) {
         if spec.grants(CAP_NET_ADMIN) { try recordNetwork(of: id, process, spec, except: lock) }
     }
 

@@ -20,6 +20,8 @@ package struct RestorePolicy: Sendable {
     package var makesHostName = false
     /// Whether config.json makes an IPC namespace, in which an image may make objects.
     package var makesIPC = false
+    /// Whether config.json makes a mount namespace, in which an image may change mounts.
+    package var makesMounts = false
     /// Of those that config.json makes, the namespaces whose sysctls an image may set.
     package var parameterNamespaces: Namespaces = []
     /// Whether config.json mounts cgroups that a process can write to.

@@ -64,9 +64,11 @@ private func restore(
         let given = [0, 1, 2] + options.preservedDescriptors
         let streams = (0...(given.max() ?? 2)).map { given.contains($0) ? $0 : -1 }
         let cgroups = staged.state.cgroups.paths
+        // Mounts are those of config.json before the engine changes any.
+        try StateStore(root: options.stateRoot).recordMounts(of: id, pid)
         let statistics = try restoring(id) { try plan.prepare(in: pid, cgroups: cgroups, streams: streams) }
         try staged.publish()
-        try StateStore(root: options.stateRoot).recordStart(of: id, pid, request.spec, except: plan.connectionLock)
+        try StateStore(root: options.stateRoot).recordRestored(of: id, pid, request.spec, except: plan.connectionLock)
         try restoring(id) { try plan.release() }
         plan.connectionLock.remove()
         try staged.runHooks(request.spec.hooks?.poststart ?? [])
@@ -129,6 +131,7 @@ func policy(_ spec: Spec, limits inherited: ProcessLimits) throws -> RestorePoli
     policy.givesRealTimeIO = process?.ioPriority?.class == .realTime
     policy.makesHostName = spec.makes(.uts)
     policy.makesIPC = spec.makes(.ipc)
+    policy.makesMounts = spec.makes(.mount)
     policy.writesCgroups = spec.writesCgroups
     policy.parameterNamespaces = spec.parameterNamespaces
     policy.profile = process?.apparmorProfile.flatMap { $0.isEmpty ? nil : $0 }
