@@ -30,6 +30,8 @@ protocol Kind: SendableMetatype {
     static func plan(_ restore: RestorePlan) throws
     /// Restore: the container is created, and its first process waits in it.
     static func recreate(in workshop: Workshop) throws
+    /// Restore: the container's first process is in the engine's hand, and the only one. What it makes around all of them.
+    static func surround(_ first: ProcessPlan, in workshop: Workshop, area: InjectedArea) throws
     /// Restore: the tree stands, and no process has a descriptor yet.
     static func furnish(_ first: ProcessPlan, in workshop: Workshop, area: InjectedArea) throws
     /// Restore: all processes have their descriptors. What a task has to do itself.
@@ -54,6 +56,7 @@ extension Kind {
     static func bury(_ dump: Dump) {}
     static func plan(_ restore: RestorePlan) throws {}
     static func recreate(in workshop: Workshop) throws {}
+    static func surround(_ first: ProcessPlan, in workshop: Workshop, area: InjectedArea) throws {}
     static func furnish(_ first: ProcessPlan, in workshop: Workshop, area: InjectedArea) throws {}
     static func connect(_ plan: ProcessPlan, in workshop: Workshop, by runner: inout ProgramRunner) throws {}
     static func settle(_ first: ProcessPlan, in workshop: Workshop, area: InjectedArea) throws {}
@@ -134,7 +137,7 @@ let kinds: [any Kind.Type] =
 
 let containerKinds: [any Kind.Type] = [
     InnerNamespace.self, FileNote.self, UserNamespace.self, HostName.self, NetworkInterfaceKind.self,
-    KernelParameters.self, NetworkConfiguration.self, MemoryFileSystem.self,
+    KernelParameters.self, NetworkConfiguration.self, MadeMount.self, MemoryFileSystem.self,
     UnlinkedFile.self, MemoryMapping.self, SharedMemory.self, SystemVSegment.self, SystemVMessages.self,
     UnixSocketQueue.self, SocketOptionTable.self, SocketFilter.self,
     WaitingConnection.self, UDPQueue.self, TCPConnection.self,

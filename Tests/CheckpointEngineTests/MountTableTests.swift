@@ -23,7 +23,7 @@ struct MountTableTests {
 
         """
 
-    /// What is said of the same mounts after some changes of the text.
+    /// What is to be done again, or why it cannot be, after some changes of the text.
     private static func complaint(
         _ changes: [(String, String)] = [], added: String = "", host: String = host,
         binds: Set<String> = ["/", "/volume"]
@@ -32,28 +32,102 @@ struct MountTableTests {
             text.split(separator: change.0, omittingEmptySubsequences: false).joined(separator: change.1)
         }
         do {
-            try MountTable.verify(
+            let changes = try MountTable.changes(
                 now + added,
                 since: StartRecord(
                     mounts: start, network: nil, destinations: ["/proc", "/volume"], recursiveBinds: binds)
             ) { MountLine.all(in: host) }
-            return ""
+            return changes.map(Self.text) ?? ""
         } catch {
             return "\(error)"
         }
     }
 
+    private static func text(_ changes: MountChanges) -> String {
+        let steps =
+            changes.removed.map { "remove \($0.point)" } + changes.changed.map { "change \($0.new.point)" }
+            + changes.made.map { one in
+                switch one.origin {
+                case .new(let options): "new \(one.line.point) \(options.map(\.key))"
+                case .start(let id, let path), .made(let id, let path): "bind \(one.line.point) of \(id) `\(path)`"
+                }
+            }
+        return steps.joined(separator: ", ")
+    }
+
     @Test func differences() {
         #expect(Self.complaint() == "")
-        #expect(
-            Self.complaint([("ro,nosuid", "rw,nosuid")]).contains("proc at /proc/sys is `rw,nosuid rw`, but was `ro"))
-        #expect(Self.complaint(added: "30 20 0:70 / /new rw - tmpfs t rw\n").contains("type tmpfs at /new was made"))
-        #expect(Self.complaint([("22 21 0:51 /sys /proc/sys ro,nosuid - proc proc rw\n", "")]).contains("is gone"))
+        #expect(Self.complaint([("ro,nosuid", "rw,nosuid")]) == "change /proc/sys")
+        #expect(Self.complaint(added: "30 20 0:70 / /new rw - tmpfs t rw,size=4k\n") == #"new /new ["size"]"#)
+        #expect(Self.complaint([("22 21 0:51 /sys /proc/sys ro,nosuid - proc proc rw\n", "")]) == "remove /proc/sys")
         #expect(Self.complaint([("/srv/hosts", "/srv/other")]).contains("at /etc/hosts was made"))
-        #expect(Self.complaint([("size=64k", "size=128k")]).contains("size=128k"))
+        #expect(Self.complaint([("size=64k", "size=128k")]) == "change /tmp")
         #expect(Self.complaint([("/tmp rw -", "/tmp rw shared:9 -")]).contains("shared"))
-        // Another one, in the place of one that was alike.
-        #expect(Self.complaint(added: "30 26 0:52 / /tmp rw - tmpfs tmpfs rw,size=64k\n").contains("/tmp was made"))
+        // Another one, over one that was alike.
+        #expect(Self.complaint(added: "30 26 0:52 / /tmp rw - tmpfs tmpfs rw,size=64k\n") == "bind /tmp of 26 ``")
+    }
+
+    /// In which order mounts are made, and of what.
+    @Test func order() {
+        let nested = """
+            30 33 0:71 / /a/deep rw - tmpfs t rw
+            31 20 0:51 /sys/kernel /b rw - proc proc rw
+            32 33 0:71 /x /c/d/e rw - tmpfs t rw
+            33 20 0:70 / /a rw - tmpfs t rw
+            34 20 0:50 /from /to ro - overlay overlay rw,lowerdir=/l
+
+            """
+        #expect(
+            Self.complaint(added: nested).contains("at /c/d/e was made") == true, "it lies on no part of its parent")
+        #expect(
+            Self.complaint(added: nested.split(separator: "\n").filter { !$0.hasPrefix("32") }.joined(separator: "\n"))
+                == "bind /b of 22 `kernel`, new /a [], new /a/deep [], bind /to of 20 `from`")
+        // The place of one is hidden by the other, whichever was mounted first.
+        let hidden = "30 20 0:70 / /a rw - tmpfs t rw\n31 20 0:71 / /a/b rw - tmpfs t rw\n"
+        #expect(Self.complaint(added: hidden) == "new /a/b [], new /a []")
+        let part = "30 20 0:70 / /a rw - tmpfs t rw\n31 20 0:70 /b /c rw - tmpfs t rw\n"
+        #expect(Self.complaint(added: part) == "new /a [], bind /c of 30 `b`")
+    }
+
+    @Test(
+        "what no restore makes again",
+        arguments: [
+            ("30 20 8:9 / /d rw - ext4 /dev/sdb rw", "type ext4 at /d was made"),
+            ("30 20 0:70 / /d rw - fuse.sshfs host: rw", "type fuse.sshfs at /d"),
+            ("30 20 0:70 / /d rw - autofs systemd-1 rw", "type autofs at /d"),
+            ("30 20 0:70 / /d rw - binfmt_misc b rw", "type binfmt_misc at /d"),
+            ("30 20 0:70 / /d rw - debugfs d rw", "type debugfs at /d"),
+            ("30 20 0:70 / /d rw - tmpfs t rw,usrquota", "its option `usrquota`"),
+            ("30 20 0:70 /part /d rw - tmpfs t rw", "of a part (/part)"),
+            ("30 20 0:52 /x//deleted /d rw - tmpfs t rw", "has been removed since"),
+            ("30 20 0:52 / /d rw,idmapped - tmpfs t rw", "idmapped"),
+            ("30 20 0:52 / /d rw shared:5 - tmpfs t rw", "is shared"),
+            (
+                "30 20 0:51 /sys/x /d rw - proc proc rw\n31 21 0:71 / /proc/sys/x rw - tmpfs t rw",
+                "beneath the one at /proc/sys"
+            ),
+            ("30 99 0:70 / /d rw - tmpfs t rw\n31 30 0:70 / /d/x rw - tmpfs t rw", "on a mount of the host's"),
+        ])
+    func refused(added: String, complaint: String) {
+        #expect(Self.complaint(added: added + "\n").contains(complaint), "\(Self.complaint(added: added))")
+    }
+
+    @Test func entries() throws {
+        for line in MountLine.all(
+            in: Self.start + "30 20 0:70 / /a\\040b ro,noexec,noatime - tmpfs t ro,sync,size=4k\n")
+        {
+            let again = try MountLine(line.entry(isOutside: true))
+            #expect(again.attributes == line.attributes && MountOption.words(again) == MountOption.words(line))
+            #expect((again.id, again.parent, again.device) == (line.id, line.parent, line.device))
+            #expect(
+                (again.root, again.point, again.type, again.source) == (line.root, line.point, line.type, line.source))
+            #expect((again.sharedGroup, again.masterGroup) == (line.sharedGroup, line.masterGroup))
+        }
+        var entry = MountLine.all(in: Self.start)[6].entry(isOutside: false)
+        for point in ["", "tmp", "/../etc", "/a/./b", "/a//b", "/a\0b"] {
+            entry.mountpoint = point
+            #expect(throws: CheckpointError.self) { try MountLine(entry) }
+        }
     }
 
     @Test func whatTheHostDoes() {
@@ -63,11 +137,11 @@ struct MountTableTests {
         let gone = ("25 24 0:60 / /volume/one rw master:6 - tmpfs t rw\n", "")
         let hostWithout = Self.host.split(separator: "\n").filter { !$0.hasPrefix("3 ") }.joined(separator: "\n")
         #expect(Self.complaint([gone], host: hostWithout) == "")
-        #expect(Self.complaint([gone]).contains("at /volume/one, which"), "taken away inside")
+        #expect(Self.complaint([gone]) == "remove /volume/one", "taken away inside")
         let elsewhere = hostWithout + "\n3 2 0:60 / /mnt/two rw shared:6 - tmpfs t rw\n"
         #expect(Self.complaint([gone], host: elsewhere) == "", "another has the number of its group")
         let volume = Self.start.split(separator: "\n").filter { $0.contains(" /volume") }.map { ($0 + "\n", "") }
-        #expect(Self.complaint(volume.map { (String($0.0), $0.1) }, host: "").contains("at /volume, which"))
+        #expect(Self.complaint(volume.map { (String($0.0), $0.1) }, host: "") == "remove /volume")
     }
 
     @Test func whatComesFromTheHost() {
@@ -84,6 +158,51 @@ struct MountTableTests {
         #expect(Self.complaint(added: two, host: host, binds: ["/"]).contains("/volume/two was made"), "no rbind")
         let elsewhere = "30 24 0:61 / /volume/three rw master:7 - tmpfs t rw\n"
         #expect(Self.complaint(added: elsewhere, host: host).contains("/volume/three was made"), "bound inside")
-        #expect(Self.complaint(added: "30 24 0:63 / /volume/two rw - tmpfs t rw\n", host: host).contains("was made"))
+        #expect(Self.complaint(added: "30 24 0:63 / /volume/two rw - tmpfs t rw\n", host: host) == "new /volume/two []")
+    }
+
+    /// Whatever an image says.
+    @Test func rights() throws {
+        let start = MountLine.all(in: Self.start)
+        let changes = try MountChanges(
+            start: start, now: start.dropLast() + MountLine.all(in: "30 20 0:70 / /new rw - tmpfs t rw"))
+        var policy = RestorePolicy(
+            capabilities: 1 << 21, noNewPrivileges: true, seccomp: nil, user: 0, groups: [], limits: .most)
+        func complaint(_ policy: RestorePolicy) -> String {
+            do { try MadeMount.check(changes, policy) } catch { return "\(error)" }
+            return ""
+        }
+        #expect(
+            complaint(policy).contains("tmpfs at /new was made") && complaint(policy).contains("no mount namespace"))
+        policy.makesMounts = true
+        #expect(complaint(policy) == "")
+        policy.capabilities = ~(1 << 21)
+        #expect(complaint(policy).contains("CAP_SYS_ADMIN"))
+        policy.capabilities = 1 << 21
+        // BPF_RET: SECCOMP_RET_KILL_PROCESS.
+        policy.seccomp = SeccompPolicy(program: [6, 0, 0, 0, 0, 0, 0, 0x80], flags: 0)
+        #expect(complaint(policy).contains("does not allow mount"))
+    }
+
+    @Test func bounds() {
+        let many = (100..<1200).map { "\($0) 20 0:70 / /m\($0) rw - tmpfs t rw\n" }.joined()
+        #expect(Self.complaint(added: many).contains("more than 1000 mounts"))
+    }
+
+    /// What the kernel shows in the end.
+    @Test func verified() {
+        let expected = ExpectedMounts(Self.start)
+        #expect(expected.difference(Self.start) == nil)
+        func difference(_ old: String, _ new: String) -> String {
+            let parts = Self.start.split(separator: old, omittingEmptySubsequences: false)
+            return expected.difference(parts.joined(separator: new)) ?? ""
+        }
+        #expect(difference("ro,nosuid", "rw,nosuid").contains("at /proc/sys with `rw,nosuid`"))
+        #expect(
+            difference("22 21 0:51 /sys /proc/sys ro,nosuid - proc proc rw\n", "").contains("no mount of type proc"))
+        #expect(difference("26 20 0:52 / /tmp", "26 20 0:52 / /etc").contains("in the place of"))
+        #expect(difference("26 20 0:52", "27 20 0:52").contains("nobody has asked for"))
+        #expect(difference(" 0:60 / /volume/one", " 0:61 / /volume/one").contains("at /volume/one in the place"))
+        #expect(difference("25 24 0:60 / /volume/one rw master:6 - tmpfs t rw\n", "") == "", "it went with the host's")
     }
 }

@@ -20,27 +20,73 @@ extension Integration {
         private static let madeLater = "was made after the container's program started"
 
         private static let mounts = [
-            Change("mount -t tmpfs inner /tmp", "umount /tmp", "type tmpfs at /tmp", madeLater, "config.json"),
-            Change("mount -o bind /state /tmp", "umount /tmp", " at /tmp", madeLater, "unmount it"),
-            Change("touch /tmp/f && mount -o bind /tmp/f /etc/hosts", "umount /etc/hosts", "at /etc/hosts", madeLater),
-            // Over what is hidden or read-only: security.
-            Change("mount -t proc proc /tmp", "umount /tmp", "type proc at /tmp", madeLater),
-            Change("mount -t proc proc /proc", "umount /proc", "type proc at /proc", madeLater),
+            Change("mount -t ramfs inner /tmp", "umount /tmp", "type ramfs at /tmp", madeLater, "unmount it"),
             Change(
-                "mount -o remount,bind,rw /proc/sys", "mount -o remount,bind,ro /proc/sys",
-                "type proc at /proc/sys", "was `ro"),
-            Change(
-                "mount -o remount,bind,ro,nosuid,nodev,noexec /dev/shm",
-                "mount -o remount,bind,rw,nosuid,nodev,noexec /dev/shm", "type tmpfs at /dev/shm", "is `ro", "was `rw"),
-            Change(
-                "mount -o remount,nosuid,nodev,noexec,size=1m /dev/shm",
-                "mount -o remount,nosuid,nodev,noexec,size=65536k /dev/shm", "size=1024k", "size=65536k"),
+                "mkdir /tmp/gone /scratch/on && mount -o bind /tmp/gone /scratch/on && rmdir /tmp/gone",
+                "umount /scratch/on", "at /scratch/on", madeLater, "has been removed since"),
             Change("mount --make-shared /dev/shm", "mount --make-private /dev/shm", "at /dev/shm", "shared"),
-            Change(
-                "umount /dev/mqueue", "mount -t mqueue -o nosuid,nodev,noexec mqueue /dev/mqueue",
-                "type mqueue at /dev/mqueue", "is gone", "config.json"),
-            Change("umount /proc/sys", "true", "type proc at /proc/sys", "is gone"),
         ]
+
+        /// What is done again at a restore.
+        private static let remounts = [
+            "mount -t tmpfs -o size=1m,noexec inner /tmp && echo text >/tmp/file",
+            "mount -o bind /state /tmp",
+            "touch /tmp/f && mount -o bind /tmp/f /etc/hosts",
+            // Over what is hidden or read-only, and what is taken away from over it: security.
+            "mount -t proc proc /tmp", "mount -t proc proc /proc", "umount /proc/sys",
+            "mount -o remount,bind,rw /proc/sys",
+            "mount -o remount,bind,ro,nosuid,nodev,noexec /dev/shm",
+            "echo text >/dev/shm/file && mount -o remount,ro,nosuid,nodev,noexec,size=1m /dev/shm",
+            "umount /dev/mqueue && echo text >/dev/mqueue/file",
+            "mkdir /tmp/moved && mount -o move /dev/mqueue /tmp/moved",
+            "mkdir /scratch/a /tmp/b && echo text >/scratch/a/file && mount -o bind /scratch/a /tmp/b",
+            "mount -t tmpfs one /tmp && mkdir /tmp/on && mount -t tmpfs two /tmp/on && mount -t tmpfs three /tmp",
+        ]
+
+        private func table(_ container: Container) throws -> String {
+            let script = """
+                sed 's/^[0-9]* [0-9]* [0-9:]* //; s/ [a-z_]*:[0-9]*//g' /proc/self/mountinfo | sort
+                find /tmp /dev/shm /dev/mqueue ! -path '/tmp/[0-9s]*' | sort
+                """
+            return try container.exec("sh", "-c", script).succeeded().output
+        }
+
+        @Test("what was done to mounts is done again", .timeLimit(.minutes(1)), arguments: remounts)
+        func remounted(script: String) throws {
+            try TestBed.use { bed in
+                let container = try container(bed)
+                try container.run()
+                let start = try table(container)
+                try inside(container, script)
+                let before = try table(container)
+                #expect(before != start)
+                for number in 1...2 {
+                    try container.checkpoint(to: "image\(number)")
+                    try container.restore(from: "image\(number)")
+                    #expect(try table(container) == before)
+                }
+            }
+        }
+
+        @Test("what config.json does not let a container do to its mounts is not done", .timeLimit(.minutes(1)))
+        func unmountedByExec() throws {
+            try TestBed.use { bed in
+                let container = try container(bed)
+                try container.bundle.edit { config in
+                    for set in ["bounding", "effective", "permitted"] {
+                        config["process"]["capabilities"][set] = .strings([])
+                    }
+                }
+                try container.run()
+                let umount = ["exec", "--cap", "CAP_SYS_ADMIN", container.id, "umount", "/proc/sys"]
+                try bed.runtime.command(umount).run().succeeded()
+                let outcome = try container.checkpointCommand(to: "image").run()
+                #expect(outcome.status == 1 && outcome.isOneComplaint, "\(outcome)")
+                #expect(outcome.errors.contains("proc at /proc/sys"), "\(outcome)")
+                #expect(outcome.errors.contains("does not grant CAP_SYS_ADMIN"), "\(outcome)")
+                #expect(try container.status() == "running")
+            }
+        }
 
         private static let devices = [
             Change("mknod /dev/mem c 1 1", "rm /dev/mem", "tmpfs at /dev", "mem: the device 1:1", "linux.devices"),
@@ -305,9 +351,11 @@ extension Integration {
                 try container.restore(from: "image")
                 #expect(try container.exec("cat", "/volume/two/file").succeeded().output == "seen")
                 // The container's own is told from it.
-                try inside(container, "mkdir /volume/three && mount -t tmpfs inner /volume/three")
-                let outcome = try container.checkpointCommand(to: "again").run()
-                #expect(outcome.status == 1 && outcome.errors.contains("at /volume/three was made"), "\(outcome)")
+                try inside(
+                    container, "mkdir /volume/three && mount -t tmpfs inner /volume/three && touch /volume/three/own")
+                try container.checkpoint(to: "again")
+                try container.restore(from: "again")
+                #expect(try container.exec("ls", "/volume/two", "/volume/three").succeeded().output.contains("own"))
             }
         }
 

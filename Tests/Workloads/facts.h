@@ -170,12 +170,27 @@ static void facts_of_descriptors(void) {
     }
 }
 
+/// What follows the ids in a line of mountinfo.
+static const char *past_ids(const char *line) {
+    for (int blanks = 0; *line && blanks < 3; line++) blanks += *line == ' ';
+    return line;
+}
+
+static int by_place(const void *one, const void *other) {
+    return strcmp(past_ids(*(const char *const *)one), past_ids(*(const char *const *)other));
+}
+
+/// In an order of their own: the kernel's is that in which they were made.
 static void facts_of_mounts(void) {
+    char *lines[200], *rest;
+    int count = 0;
     slurp("/proc/self/mountinfo");
-    for (char *rest, *line = strtok_r(slurped, "\n", &rest); line; line = strtok_r(0, "\n", &rest)) {
+    for (char *line = strtok_r(slurped, "\n", &rest); line && count < 200; line = strtok_r(0, "\n", &rest)) lines[count++] = line;
+    qsort(lines, count, sizeof *lines, by_place);
+    for (int i = 0; i < count; i++) {
         char root[300], point[200], options[200], kind[40], source[200], more[300];
-        char *after = strstr(line, " - ");
-        if (!after || sscanf(line, "%*s %*s %*s %299s %199s %199s", root, point, options) != 3) continue;
+        char *after = strstr(lines[i], " - ");
+        if (!after || sscanf(lines[i], "%*s %*s %*s %299s %199s %199s", root, point, options) != 3) continue;
         if (sscanf(after, " - %39s %199s %299s", kind, source, more) != 3) continue;
         fact("mount %s of %s %s at %s: %s, %s\n", root, kind, source, point, options, more);
     }

@@ -14,6 +14,8 @@ final class Dump {
     /// The mounts that the container sees, and their ids.
     let mounts: [MountLine]
     let mountIDs: Set<Int>
+    /// What has become of those with which the container's program started.
+    let mountChanges: MountChanges?
     let first: CapturedProcess
     /// That of all processes.
     let userNamespace: UserNamespace
@@ -78,8 +80,8 @@ final class Dump {
         let mountInfo = try readText("/proc/\(first.hostPid)/mountinfo")
         mounts = MountLine.all(in: mountInfo)
         mountIDs = Set(mounts.map(\.id))
-        if let start = request.start {
-            try MountTable.verify(mountInfo, since: start) { try MountLine.all(of: "self") }
+        mountChanges = try request.start.flatMap {
+            try MountTable.changes(mountInfo, since: $0) { try MountLine.all(of: "self") }
         }
     }
 

@@ -9,18 +9,37 @@ struct MountLine {
     /// The part of the file system that is mounted.
     let root: String
     let point: String
-    /// Of the mount, and of its file system.
+    /// Of the mount, and of its file system, with their escapes.
     let options: Substring
-    let superOptions: Substring
+    var superOptions: Substring
     let type: Substring
+    /// What the file system was made of, or any text.
+    let source: String
     /// The group whose members have each other's mounts, and the one whose mounts it gets. mount_namespaces(7)
     let sharedGroup: Substring?
     let masterGroup: Substring?
     let isUnbindable: Bool
     var isReadOnly: Bool { options.split(separator: ",").contains("ro") }
 
+    init(
+        id: Int, parent: Int, device: String, root: String, point: String, options: Substring, superOptions: Substring,
+        type: Substring, source: String, sharedGroup: Substring?, masterGroup: Substring?, isUnbindable: Bool
+    ) {
+        (self.id, self.parent, self.device, self.root, self.point) = (id, parent, device, root, point)
+        (self.options, self.superOptions, self.type, self.source) = (options, superOptions, type, source)
+        (self.sharedGroup, self.masterGroup, self.isUnbindable) = (sharedGroup, masterGroup, isUnbindable)
+    }
+
+    /// The same mount elsewhere.
+    init(_ line: MountLine, id: Int, parent: Int, device: String, root: String) {
+        self.init(
+            id: id, parent: parent, device: device, root: root, point: line.point, options: line.options,
+            superOptions: line.superOptions, type: line.type, source: line.source, sharedGroup: line.sharedGroup,
+            masterGroup: line.masterGroup, isUnbindable: line.isUnbindable)
+    }
+
     private init?(_ line: Substring) {
-        let parts = line.split(separator: " ")
+        let parts = line.split(separator: " ", omittingEmptySubsequences: false)
         guard parts.count > 5, let dash = parts.firstIndex(of: "-"), dash > 5, dash + 1 < parts.count,
             let id = Int(parts[0]), let parent = Int(parts[1])
         else { return nil }
@@ -29,7 +48,9 @@ struct MountLine {
         root = unescaped(parts[3])
         point = unescaped(parts[4])
         options = parts[5]
+        // A source may be empty, or have blanks, which are escaped.
         superOptions = dash + 3 < parts.count ? parts[dash + 3] : ""
+        source = dash + 2 < parts.count ? unescaped(parts[dash + 2]) : ""
         type = parts[dash + 1]
         let propagation = parts[6..<dash]
         func group(_ tag: String) -> Substring? {
@@ -54,7 +75,7 @@ struct MountLine {
 }
 
 /// Blanks, tabs, newlines and backslashes are written as three octal digits.
-private func unescaped(_ field: Substring) -> String {
+func unescaped(_ field: Substring) -> String {
     guard field.utf8.contains(UInt8(ascii: "\\")) else { return String(field) }
     var bytes: [UInt8] = []
     var rest = Array(field.utf8)[...]

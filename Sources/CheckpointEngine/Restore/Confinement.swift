@@ -10,6 +10,9 @@ final class Confinement {
     private let namespaces: [String: String]
     private let cgroups: String
     private let available: UInt64
+    private let first: pid_t
+    /// Those that config.json has made.
+    private let mounts: String
 
     /// - Parameter first: the new container's first process, as the runtime has made it.
     init(of first: pid_t, _ restore: RestorePlan) throws {
@@ -18,6 +21,16 @@ final class Confinement {
         namespaces = try Self.namespaces(of: first)
         cgroups = try readText("/proc/\(first)/cgroup")
         available = try ProcessStatus(getpid()).capabilities("Bnd")
+        self.first = first
+        mounts = try readText("/proc/\(first)/mountinfo")
+    }
+
+    /// Fails if what is mounted is not what config.json and the checkpoint give.
+    func verifyMounts() throws {
+        let now = try readText("/proc/\(first)/mountinfo")
+        let expected = restore[MadeMount.self].expected
+        if expected == nil && now == mounts { return }
+        if let difference = (expected ?? ExpectedMounts(mounts)).difference(now) { throw wrong(difference) }
     }
 
     /// Fails if a process is elsewhere than its container, or a thread may do what it may not.

@@ -22,6 +22,8 @@ package struct RestorePolicy: Sendable {
     package var makesIPC = false
     /// Whether config.json makes a network namespace, and lets the container configure it.
     package var configuresNetwork = false
+    /// Whether config.json makes a mount namespace, in which an image may change mounts.
+    package var makesMounts = false
     /// Of those that config.json makes, the namespaces whose sysctls an image may set.
     package var parameterNamespaces: Namespaces = []
     /// Whether config.json mounts cgroups that a process can write to.

@@ -75,6 +75,7 @@ package struct Restore {
             }
         }
         for plan in living { try about("\(plan)") { try confinement.verify(plan) } }
+        try confinement.verifyMounts()
         for plan in living {
             try about("\(plan)") {
                 let dressing = Dressing(plan: plan, images: images, policy: policy, area: area)
@@ -107,6 +108,7 @@ package struct Restore {
 
         let living = first.all.filter { !$0.isZombie }
         for plan in living { try about("\(plan)") { try raiseLimits(of: root.hostProcess, for: plan) } }
+        for kind in kinds { try kind.surround(first, in: workshop, area: area) }
         var growth = Growth(first, area, images)
         try growth.run()
         for kind in kinds { try kind.furnish(first, in: workshop, area: area) }

@@ -119,6 +119,7 @@ final class Workshop {
         if try mount(directory) == mount(root) { return true }
         let device = try MountLine.device(of: directory)
         guard try !MountLine.all(of: "self").contains(where: { $0.device == device }) else { return false }
+        if self[MadeMount.self].devices.contains(device) { return true }
         return try policy.memoryMounts.contains { point in
             guard let top = try? openAt(root, point, CLINUX_O_PATH | O_DIRECTORY, resolve: .inRoot) else {
                 return false

@@ -64,11 +64,12 @@ private func restore(
         let given = [0, 1, 2] + options.preservedDescriptors
         let streams = (0...(given.max() ?? 2)).map { given.contains($0) ? $0 : -1 }
         let cgroups = staged.state.cgroups.paths
+        // Mounts and network are those of config.json before the engine changes any.
         let store = StateStore(root: options.stateRoot)
+        try store.recordMounts(of: id, pid)
         try store.recordNetwork(of: id, pid, request.spec, except: plan.connectionLock)
         let statistics = try restoring(id) { try plan.prepare(in: pid, cgroups: cgroups, streams: streams) }
         try staged.publish()
-        try store.recordMounts(of: id, pid)
         try restoring(id) { try plan.release() }
         plan.connectionLock.remove()
         try staged.runHooks(request.spec.hooks?.poststart ?? [])
@@ -131,6 +132,7 @@ func policy(_ spec: Spec, limits inherited: ProcessLimits) throws -> RestorePoli
     policy.givesRealTimeIO = process?.ioPriority?.class == .realTime
     policy.makesHostName = spec.makes(.uts)
     policy.makesIPC = spec.makes(.ipc)
+    policy.makesMounts = spec.makes(.mount)
     policy.writesCgroups = spec.writesCgroups
     policy.parameterNamespaces = spec.parameterNamespaces
     policy.configuresNetwork = spec.configuresNetwork

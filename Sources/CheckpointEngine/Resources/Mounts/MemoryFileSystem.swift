@@ -27,35 +27,54 @@ enum MemoryFileSystem: Kind {
     static func seal(_ dump: Dump) throws {
         let request = dump.request
         let host = try devices(of: "self")
-        let own = dump.mounts.filter {
+        let changes = dump.mountChanges
+        let tops = dump[MadeMount.self].tops
+        let lines = changes.map { changes in changes.now.filter { changes.kept[$0.id] != nil } } ?? dump.mounts
+        // What was made read-only inside was none at its start, and is none when it is filled.
+        func isReadOnly(_ line: MountLine) -> Bool { (changes?.kept[line.id] ?? line).isReadOnly }
+        let own = lines.filter {
             kinds.contains($0.type) && !request.hostMounts.contains($0.point) && !host.contains($0.device)
         }
-        let restored = try devices(at: request.memoryMounts, beneath: dump.root.raw)
+        var restored = try devices(at: request.memoryMounts, beneath: dump.root.raw)
+        restored.formUnion(lines.filter { request.memoryMounts.contains($0.point) }.map(\.device))
         let whole = own.filter { $0.root == "/" }
         var seen: Set<String> = []
         var index = 0
-        for mount in whole.filter({ !$0.isReadOnly }) + whole.filter(\.isReadOnly) {
+        for mount in whole.filter({ !isReadOnly($0) }) + whole.filter(isReadOnly) {
             // Met before under another name.
             guard seen.insert(mount.device).inserted else { continue }
             try about("\(mount.type) at \(mount.point)") {
-                let top = try openAt(dump.root.raw, mount.point, O_RDONLY | O_DIRECTORY, resolve: .inRoot)
+                let path = tops?[mount.id].map { "/proc/self/fd/\($0)" }
+                let top =
+                    try path.map { try openAt(AT_FDCWD, $0, O_RDONLY | O_DIRECTORY) }
+                    ?? openAt(dump.root.raw, mount.point, O_RDONLY | O_DIRECTORY, resolve: .inRoot)
                 // Something else is mounted over it: nobody can reach it.
                 guard try MountLine.device(of: top.raw) == mount.device else { return }
-                let known = request.devices.filter { $0.lies(on: mount, among: dump.mounts) }
-                guard restored.contains(mount.device), mount.type == "tmpfs", !mount.isReadOnly else {
-                    return try refuseContent(of: top.raw, mount.point, known, dump.mounts)
+                let known = request.devices.filter { $0.lies(on: mount, among: lines) }
+                guard restored.contains(mount.device), mount.type == "tmpfs", !isReadOnly(mount) else {
+                    return try refuseContent(of: top.raw, mount.point, known, lines)
                 }
-                let image = try ImageStream(raw: fileName(index), in: dump.directory)
-                try image.append(raw: MemoryFileEntry.header(mount.point))
-                var walk = MemoryFileWalk(
-                    into: image, userNamespace: dump.userNamespace, point: mount.point, devices: known,
-                    places: Set(dump.mounts.map(\.point)))
-                try walk.run(from: top.raw)
-                try dump.images.add(image)
+                let places = tops == nil ? [] : Set(lines.filter { $0.parent == mount.id }.map(\.point))
+                try write(top.raw, of: mount, as: fileName(index), devices: known, except: places, dump)
                 index += 1
             }
         }
+        for made in changes?.made ?? [] where made.isNew && made.line.type == "tmpfs" {
+            guard let top = tops?[made.line.id] else { continue }
+            try about("tmpfs at \(made.line.point)") {
+                try write(top, of: made.line, as: MadeMount.contentName(made.line.id), devices: [], except: [], dump)
+            }
+        }
         for part in own where part.root != "/" {
+            let hides = { (line: MountLine) in
+                line.id != part.id && (line.point == part.point || part.point.hasPrefix(line.point + "/"))
+            }
+            // Nobody can look at it; the whole of it was looked at.
+            if changes?.made.contains(where: { hides($0.line) }) == true,
+                whole.contains(where: { $0.device == part.device })
+            {
+                continue
+            }
             let place = try openAt(dump.root.raw, part.point, CLINUX_O_PATH, resolve: .inRoot)
             // /dev/null hides other files.
             if try status(of: place.raw).isDevice { continue }
@@ -63,6 +82,20 @@ enum MemoryFileSystem: Kind {
                 "\(part.type) at \(part.point): only \(part.root) of it is mounted there; a part of a file system in memory "
                     + "cannot be checkpointed yet: take the mount out of config.json")
         }
+    }
+
+    /// - Parameter places: paths of mounts on it that config.json makes.
+    private static func write(
+        _ top: CInt, of mount: MountLine, as name: String, devices: [DeviceNode], except places: Set<String>,
+        _ dump: Dump
+    ) throws {
+        let image = try ImageStream(raw: name, in: dump.directory)
+        try image.append(raw: MemoryFileEntry.header(mount.point))
+        var walk = MemoryFileWalk(
+            into: image, userNamespace: dump.userNamespace, point: mount.point, devices: devices,
+            places: Set(dump.mounts.map(\.point)), hidden: places)
+        try walk.run(from: top)
+        try dump.images.add(image)
     }
 
     /// File systems whose content goes with the container.
@@ -116,6 +149,11 @@ enum MemoryFileSystem: Kind {
     }
 
     static func recreate(in workshop: Workshop) throws {
+        // Else in the midst of that.
+        if workshop[MadeMount.self].changes == nil { try fill(in: workshop) }
+    }
+
+    static func fill(in workshop: Workshop) throws {
         let images = workshop[Self.self].images
         guard !images.isEmpty else { return }
         try workshop.asOwner(user: 0, group: 0) { try recreate(images, in: workshop) }

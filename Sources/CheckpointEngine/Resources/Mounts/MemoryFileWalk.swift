@@ -17,11 +17,14 @@ struct MemoryFileWalk {
     private var devices: Set<DeviceNode>
     /// Where something is mounted.
     private let places: Set<String>
+    /// Where config.json mounts something, though the top shows what is beneath.
+    private let hidden: Set<String>
 
     init(
         into image: ImageStream, userNamespace: UserNamespace, point: String, devices: [DeviceNode],
-        places: Set<String>
+        places: Set<String>, hidden: Set<String> = []
     ) {
+        self.hidden = hidden
         self.image = image
         self.userNamespace = userNamespace
         self.point = point
@@ -53,7 +56,7 @@ struct MemoryFileWalk {
             }
             let found = try status(at: directory, name, flags: AT_SYMLINK_NOFOLLOW)
             // What is mounted here is made anew by config.json.
-            guard found.st_dev == device else { continue }
+            guard found.st_dev == device, hidden.isEmpty || !hidden.contains(place(of: name)) else { continue }
             guard found.isDirectory else {
                 try about(path(name)) { try addFile(name, found, in: directory) }
                 continue
@@ -67,6 +70,9 @@ struct MemoryFileWalk {
             here = try DirectoryStream(inner)
         }
     }
+
+    /// As the container's mounts have it.
+    private func place(of name: String) -> String { (point == "/" ? "" : point) + "/" + path(name) }
 
     private func path(_ name: String) -> String { (above.map(\.name) + [name]).joined(separator: "/") }
 

@@ -1,7 +1,7 @@
 import LinuxSystem
 
 /// What a container had around it when its program started: made by config.json, by its hooks, and by whoever made the
-/// namespaces that it joins, all of which happens again at a restore. What has changed since then does not.
+/// namespaces that it joins, all of which happens again at a restore. What has changed since then is not among it.
 package struct StartRecord: Sendable {
     /// /proc/PID/mountinfo
     package var mounts: String
@@ -18,9 +18,9 @@ package struct StartRecord: Sendable {
     }
 }
 
-/// A container's mounts. They are not carried over: config.json makes them. So a checkpoint is refused if they are not
-/// those with which the program started: what was mounted since then would be lost, what was made read-only would be
-/// writable again, what was taken away would come back. mount_namespaces(7).
+/// A container's mounts. config.json makes them, and what its program has changed since then is done again: else what was
+/// mounted would be lost, what was made read-only would be writable again, what was taken away would come back. Here those
+/// are left out that the host's mount namespace brings and takes by itself. mount_namespaces(7).
 struct MountTable {
     private let lines: [MountLine]
     private let parents: [Int: MountLine]
@@ -31,47 +31,33 @@ struct MountTable {
     }
 
     /// - Parameter host: the mounts that the engine sees; asked for if there is a difference.
-    static func verify(_ now: String, since start: StartRecord, host: () throws -> [MountLine]) throws {
-        if now == start.mounts { return }
+    /// - Returns: `nil` if there is none.
+    static func changes(_ now: String, since start: StartRecord, host: () throws -> [MountLine]) throws -> MountChanges?
+    {
+        if now == start.mounts { return nil }
         let before = MountTable(MountLine.all(in: start.mounts))
         let after = MountTable(MountLine.all(in: now))
         let host = MountTable(try host())
         let devices = Set(host.lines.map(\.device))
-        var left = Dictionary(grouping: before.lines, by: Place.init)
-        for line in after.lines {
-            guard let old = left[Place(line)]?.first else {
-                if after.isHosts(line, host, start.recursiveBinds) { continue }
-                throw CheckpointError(
-                    "the mount of type \(line.type) at \(line.point) was made after the container's program started, and "
-                        + "no restore would make it; unmount it, or put it into config.json")
+        var left = Dictionary(grouping: before.lines, by: MountChanges.Place.init)
+        var own: [MountLine] = []
+        for var line in after.lines {
+            if let old = left[MountChanges.Place(line)]?.first {
+                left[MountChanges.Place(line)]?.removeFirst()
+                // A file system that the host has mounted, too, keeps its own options whatever becomes of the container.
+                if devices.contains(line.device) { line.superOptions = old.superOptions }
+            } else if after.isHosts(line, host, start.recursiveBinds) {
+                continue
             }
-            left[Place(line)]?.removeFirst()
-            let (now, then) = (line.attributes(devices), old.attributes(devices))
-            guard now == then else {
-                throw CheckpointError(
-                    "the mount of type \(line.type) at \(line.point) is `\(now)`, but was `\(then)` when the container's "
-                        + "program started, as a restore would make it again; put what it is into config.json")
-            }
+            own.append(line)
         }
-        for line in before.lines where left[Place(line)]?.isEmpty == false {
-            if !start.destinations.contains(line.point), before.wasHosts(line, host) { continue }
-            throw CheckpointError(
-                "the mount of type \(line.type) at \(line.point), which the container's program started with, is gone, and "
-                    + "a restore would make it again; take it out of config.json")
-        }
-    }
-
-    /// What makes two lines the same mount. The host may have removed the file or directory that is shown; at a restore
-    /// config.json's source counts.
-    private struct Place: Hashable {
-        let point: String
-        let device: String
-        let root: String
-
-        init(_ line: MountLine) {
-            (point, device) = (line.point, line.device)
-            root = line.root.hasSuffix("//deleted") ? String(line.root.dropLast("//deleted".count)) : line.root
-        }
+        let gone = Set(
+            before.lines.filter { line in
+                left[MountChanges.Place(line)]?.contains { $0.id == line.id } == true
+                    && !start.destinations.contains(line.point) && before.wasHosts(line, host)
+            }.map(\.id))
+        let changes = try MountChanges(start: before.lines.filter { !gone.contains($0.id) }, now: own, foreign: devices)
+        return changes.isEmpty ? nil : changes
     }
 
     /// Whether a mount came by itself from the host's mount namespace, and a bind of config.json will show it again: the
@@ -110,15 +96,5 @@ extension MountLine {
     fileprivate func place(in parent: MountLine) -> String {
         let below = parent.point == "/" ? point : String(point.dropFirst(parent.point.count))
         return parent.root == "/" ? below : parent.root + below
-    }
-
-    /// What can be changed about a mount. A file system that the host has mounted, too, keeps its own options whatever
-    /// becomes of the container. Whether the host is still the master of a mount is up to the host.
-    fileprivate func attributes(_ hostDevices: Set<String>) -> String {
-        var all = [options]
-        if !hostDevices.contains(device) { all.append(superOptions) }
-        if sharedGroup != nil { all.append("shared") }
-        if isUnbindable { all.append("unbindable") }
-        return all.filter { !$0.isEmpty }.joined(separator: " ")
     }
 }
