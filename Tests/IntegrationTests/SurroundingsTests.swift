@@ -63,7 +63,11 @@ extension Integration {
                 for number in 1...2 {
                     try container.checkpoint(to: "image\(number)")
                     try container.restore(from: "image\(number)")
-                    #expect(try table(container) == before)
+                    let now = try table(container)
+                    let (lines, old) = (now.split(separator: "\n"), before.split(separator: "\n"))
+                    #expect(
+                        now == before,
+                        "new: \(lines.filter { !old.contains($0) }), gone: \(old.filter { !lines.contains($0) })")
                 }
             }
         }
@@ -100,7 +104,7 @@ extension Integration {
         private func container(_ bed: TestBed) throws -> Container {
             let container = try bed.container(.busybox, arguments: ["sleep", "1000"])
             try Files.write("", to: container.bundle.rootfs + "/etc/hosts")
-            try container.bundle.addMount("/scratch", type: "tmpfs", source: "tmpfs", ["nosuid"])
+            try container.bundle.addMount("/scratch", type: "tmpfs", source: "tmpfs", ["nosuid", "mode=1777"])
             try container.bundle.addMount("/ram", type: "ramfs", source: "ramfs", ["nosuid"])
             try container.bundle.edit { config in
                 config["linux"]["seccomp"] = .null

@@ -234,7 +234,8 @@ struct MountMaker {
     private mutating func makeFileSystem(_ line: MountLine, _ options: [MountOption]) throws -> UInt64 {
         let userNamespace = workshop.userNamespace
         let later = options.filter { $0.key == "ro" || line.type == "tmpfs" && $0.key == "nr_inodes" }
-        let attributes = line.attributes.subtracting(.readOnly)
+        // A user namespace gets sysfs and proc only with what the ones that it has forbid; a tmpfs is filled first.
+        let attributes = line.type == "tmpfs" ? line.attributes.subtracting(.readOnly) : line.attributes
         let context = try descriptor { program in
             let type = program.place(path: String(line.type))
             return program.call("fsopen \(line.type)", Int(CLINUX_SYS_fsopen), [type.raw, 1])
@@ -258,7 +259,7 @@ struct MountMaker {
             }
         }
         if !later.isEmpty { try reconfigure(mount, later) }
-        if line.attributes.contains(.readOnly) { try setAttributes(mount, set: .readOnly, clear: []) }
+        if attributes != line.attributes { try setAttributes(mount, set: .readOnly) }
         return mount
     }
 
