@@ -1,7 +1,8 @@
 """Clients of `server.c`: peer.py FOLDER ADDRESS...
 
 Each address is asked for 256 MiB, slowly until FOLDER/hurry is there, and told something every 50 ms until the downloads are
-complete. FOLDER/progress says how much has come; the last line on standard output is `ok`, or what went wrong.
+complete. FOLDER/progress says how much has come, 0 until all have been answered; the last line on standard output is `ok`, or
+what went wrong.
 """
 import os
 import socket
@@ -12,7 +13,17 @@ import time
 FOLDER, ADDRESSES = sys.argv[1], sys.argv[2:]
 TOTAL = 256 << 20
 PATTERN = bytes(range(251)) * 1100
-problems, lock, progress = [], threading.Lock(), {}
+problems, lock, progress, answered = [], threading.Lock(), {}, set()
+
+
+def connect(address, port):
+    """A connection that the server has accepted: it has answered."""
+    peer = socket.create_connection((address, port))
+    if port == 4002:
+        peer.sendall(b"!")
+        peer.recv(1)
+    answered.add(peer)
+    return peer
 
 
 def attempt(what):
@@ -27,7 +38,7 @@ def attempt(what):
 
 @attempt
 def download(address):
-    peer = socket.create_connection((address, 4001))
+    peer = connect(address, 4001)
     got = 0
     while data := peer.recv(256 << 10):
         if data != PATTERN[got % 251:got % 251 + len(data)]:
@@ -42,7 +53,7 @@ def download(address):
 
 @attempt
 def converse(address):
-    peer = socket.create_connection((address, 4002))
+    peer = connect(address, 4002)
     number = 0
     while not done.is_set():
         word = b"%09d" % number
@@ -62,7 +73,7 @@ def converse(address):
 @attempt
 def wait(address):
     """Says nothing until the end, like a connection that is kept alive."""
-    peer = socket.create_connection((address, 4002))
+    peer = connect(address, 4002)
     done.wait()
     peer.sendall(b"still there")
     if peer.recv(100) != b"still there":
@@ -76,7 +87,7 @@ for thread in downloads + others:
     thread.start()
 while any(thread.is_alive() for thread in downloads):
     with open(FOLDER + "/progress.new", "w") as file:
-        file.write(str(min([progress.get(a, 0) for a in ADDRESSES])))
+        file.write(str(min([progress.get(a, 0) for a in ADDRESSES]) if len(answered) == len(downloads + others) else 0))
     os.rename(FOLDER + "/progress.new", FOLDER + "/progress")
     time.sleep(0.02)
 done.set()

@@ -6,7 +6,12 @@
 #include <sys/socket.h>
 
 static char pattern[251 * 512];
-static atomic_int failures;
+static atomic_int failures, last_error;
+
+static void fail(int error) {
+    atomic_store(&last_error, error);
+    atomic_fetch_add(&failures, 1);
+}
 
 static void *send_all(void *argument) {
     int peer = (int)(long)argument;
@@ -15,7 +20,7 @@ static void *send_all(void *argument) {
         size_t at = sent % 251, part = sizeof pattern - at;
         ssize_t count = send(peer, pattern + at, part < total - sent ? part : total - sent, MSG_NOSIGNAL);
         if (count < 0) {
-            atomic_fetch_add(&failures, 1);
+            fail(errno);
             break;
         }
         sent += count;
@@ -29,7 +34,7 @@ static void *say_again(void *argument) {
     char bytes[4096];
     for (ssize_t count; (count = recv(peer, bytes, sizeof bytes, 0)) != 0;) {
         if (count > 0 && send(peer, bytes, count, MSG_NOSIGNAL) == count) continue;
-        atomic_fetch_add(&failures, 1);
+        fail(errno);
         break;
     }
     close(peer);
@@ -43,7 +48,7 @@ static void *accept_all(void *argument) {
     for (;;) {
         int peer = accept4(service->socket, 0, 0, SOCK_CLOEXEC);
         pthread_t thread;
-        if (peer < 0 || pthread_create(&thread, 0, service->serve, (void *)(long)peer)) atomic_fetch_add(&failures, 1);
+        if (peer < 0 || pthread_create(&thread, 0, service->serve, (void *)(long)peer)) fail(errno);
         else pthread_detach(thread);
     }
     return 0;
@@ -67,7 +72,7 @@ int main(void) {
     ready();
     for (;;) {
         await_question();
-        expect(!failures, "%d calls failed", failures);
+        expect(!failures, "%d calls failed: %s", failures, strerror(last_error));
         answer();
     }
 }
