@@ -110,6 +110,9 @@ static void set_up(void) {
     must(setsockopt(sockets[ECHO6], IPPROTO_ICMPV6, ICMP6_FILTER, &filter6, sizeof filter6));
     here.sin_port = htons(1234);
     must(bind(sockets[PING], (void *)&here, sizeof here));
+    // Behind that of IPv6 in the kernel's table, so that the list of IPv6 has it, too.
+    struct sockaddr_in behind = v4("127.0.0.1", 4321 - 64);
+    must(bind(sockets[PING_CONNECTED], (void *)&behind, sizeof behind));
     must(connect(sockets[PING_CONNECTED], (void *)&here, sizeof here));
     here6.sin6_port = htons(4321);
     must(bind(sockets[PING6], (void *)&here6, sizeof here6));

@@ -4,8 +4,14 @@ import LinuxSystem
 /// Raw IP sockets, and those of ICMP that anybody may have for pings. raw(7), icmp(7)
 enum RawSocket: FileKind {
     final class DumpState: KindState {
-        /// What /proc/net tells of the container's network, by inode; sock_diag knows raw sockets on few kernels.
-        fileprivate var told: [UInt32: Told]?
+        /// What /proc/net tells of the container's network; sock_diag knows raw sockets on few kernels.
+        fileprivate var told: [Place: Told]?
+    }
+
+    /// In the list of each family, for some have sockets of the other, too (findings/icmp6-lists-ipv4.sh).
+    fileprivate struct Place: Hashable {
+        let family: CInt
+        let inode: UInt32
     }
 
     fileprivate struct Told {
@@ -32,7 +38,7 @@ enum RawSocket: FileKind {
         let all = try dump[Self.self].told ?? told(in: dump)
         dump[Self.self].told = all
         // Not there: it has no identifier yet, or was disconnected.
-        let told = all[UInt32(truncatingIfNeeded: file.status.st_ino)]
+        let told = all[Place(family: local.family, inode: UInt32(truncatingIfNeeded: file.status.st_ino))]
         var remote: InternetAddress?
         if let told, told.isConnected {
             // Of a raw socket only getpeername(2) tells the port, and that only if it is not 0.
@@ -72,9 +78,9 @@ enum RawSocket: FileKind {
     }
 
     /// Lines of number, local address, remote address, state, …, inode.
-    private static func told(in dump: Dump) throws -> [UInt32: Told] {
-        var found: [UInt32: Told] = [:]
-        for name in ["raw", "raw6", "icmp", "icmp6"] {
+    private static func told(in dump: Dump) throws -> [Place: Told] {
+        var found: [Place: Told] = [:]
+        for (name, family) in [("raw", AF_INET), ("raw6", AF_INET6), ("icmp", AF_INET), ("icmp6", AF_INET6)] {
             // A kernel without IPv6 has half of them.
             let text = (try? readText("/proc/\(dump.first.hostPid)/net/\(name)")) ?? ""
             for line in text.split(separator: "\n") {
@@ -88,7 +94,8 @@ enum RawSocket: FileKind {
                 let address = stride(from: 0, to: digits.count - 7, by: 8).compactMap {
                     UInt32(String(digits[$0..<$0 + 8]), radix: 16)
                 }
-                found[inode] = Told(isConnected: state == connected, remote: address, port: port)
+                found[Place(family: family, inode: inode)] = Told(
+                    isConnected: state == connected, remote: address, port: port)
             }
         }
         return found
