@@ -56,6 +56,11 @@ public func readAll(_ descriptor: CInt, limit: Int = 64 << 20, name: String = "f
     }
 }
 
+/// Copies a file from the descriptor's position to its end, however large it is. sendfile(2)
+public func copyAll(from source: CInt, to target: CInt, name: String = "file") throws(SystemError) {
+    while try systemCall("copy \(name)", Int(SYS_sendfile), Int(target), Int(source), 0, 1 << 30) > 0 {}
+}
+
 /// The whole file at `path` beneath `directory`. For procfs and other small files.
 public func readFile(
     at directory: CInt = AT_FDCWD, _ path: String, limit: Int = 64 << 20, resolve: Resolve = []

@@ -46,7 +46,7 @@ private func readOnlyMount() throws(SystemError) -> CInt {
 private func sealedCopy() throws(SystemError) -> CInt {
     let file = try openAt(AT_FDCWD, "/proc/self/exe", O_RDONLY)
     let copy = try makeMemoryFile("stasis", sealable: true)
-    try writeAll(copy.raw, try readAll(file.raw, name: "/proc/self/exe"))
+    try copyAll(from: file.raw, to: copy.raw, name: "/proc/self/exe")
     try system("seal copy of own binary") { clinux_fcntl(copy.raw, CLINUX_F_ADD_SEALS, Int(sealed)) }
     return copy.release()
 }
