@@ -155,6 +155,10 @@ extension NetworkDifference {
                 object.number(InterfaceAttribute.ofKind + 2) == nil
             else { throw CheckpointError("\(object) has an owner, whom another user namespace may not know") }
         }
+        // FRA_UID_RANGE: the kernel takes it only from the network's own user namespace.
+        for object in added + gone where object.kind == .rule && object[20] != nil {
+            throw CheckpointError("\(object) is for users by their ids, which another user namespace may not know")
+        }
     }
 }
 
