@@ -12,10 +12,3 @@ extension [NetlinkAttribute] {
     /// The value of the first one of a type.
     package func value(_ type: UInt16) -> [UInt8]? { first { $0.type == type }?.value }
 }
-
-extension [UInt8] {
-    package var hex: String {
-        let digits = Array("0123456789abcdef".utf8)
-        return String(decoding: flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
-    }
-}

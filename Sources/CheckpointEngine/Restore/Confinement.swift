@@ -45,15 +45,7 @@ final class Confinement {
         guard InnerCgroup.isInPlace(plan, now, own: cgroups, in: restore) else {
             throw wrong("other cgroups than its container")
         }
-        let tasks = "/proc/\(process)/task"
-        // Threads of the kernel's own come with rings that they submit for.
-        let threads = try directoryEntries(tasks).filter { name in
-            let isOurs = plan.everyThread.count == 1 && name == String(process)
-            return isOurs || pid_t(name).flatMap { try? ProcessStatus($0, path: "\(tasks)/\(name)") }?.isWorker != true
-        }
-        guard threads.count == plan.everyThread.count else {
-            throw wrong("other threads than at the checkpoint")
-        }
+        try verifyThreads(of: process, plan)
         for (stub, core) in zip(plan.stubs, plan.cores) {
             try about("thread \(stub.thread)") {
                 try verify(stub.tid, of: process, core)
@@ -65,6 +57,18 @@ final class Confinement {
         let status = try ProcessStatus(plan.stubs[0].hostProcess)
         guard status.isZombie else { throw wrong("a first thread that lives") }
         try about("thread \(plan.pid)") { try verify(status, against: ended) }
+    }
+
+    /// Fails if it has more than those of the checkpoint, each of which is looked at by itself. Threads of the kernel's own come
+    /// with rings that they submit for.
+    private func verifyThreads(of process: pid_t, _ plan: ProcessPlan) throws {
+        let tasks = "/proc/\(process)/task"
+        let threads = try directoryEntries(tasks)
+        if threads.count == plan.everyThread.count { return }
+        let others = threads.filter { name in
+            pid_t(name).flatMap { try? ProcessStatus($0, path: "\(tasks)/\(name)") }?.isWorker != true
+        }
+        guard others.count == plan.everyThread.count else { throw wrong("other threads than at the checkpoint") }
     }
 
     private func verify(_ status: ProcessStatus, against core: CoreEntry) throws {

@@ -84,11 +84,7 @@ struct Furnishing {
         var runner = ProgramRunner(stub, area)
         let socket = try receive(&runner, below: departed.map { CInt($0.target.tfd) }.max())
         try IORing.place(rings, lastID: lastID, of: plan, in: workshop)
-        for (set, target, file) in departed {
-            try runner.add {
-                EventPoll.register(target, of: file, in: set, free: socket + 1, arrived: sent.count, by: &$0)
-            }
-        }
+        try register(departed, socket, &runner)
         for (id, descriptor) in toFill {
             try shared.fill(id, descriptor: descriptor, at: spare, from: images, by: &runner)
         }
@@ -118,11 +114,7 @@ struct Furnishing {
     private mutating func takeDescriptors(_ runner: inout ProgramRunner) throws {
         let departed = try departedTargets()
         let socket = try receive(&runner, below: departed.map { CInt($0.target.tfd) }.max())
-        for (set, target, file) in departed {
-            try runner.add {
-                EventPoll.register(target, of: file, in: set, free: socket + 1, arrived: sent.count, by: &$0)
-            }
-        }
+        try register(departed, socket, &runner)
         try runner.add {
             $0.call("close_range", Int(CLINUX_SYS_close_range), [UInt64(kept.count), UInt64(socket - 1), 0])
         }
@@ -170,6 +162,16 @@ struct Furnishing {
         return try registrations.map { set, target, id in
             let file = try own[id] ?? number("target \(id)") { try workshop.descriptor(for: id) }
             return (set, target, file)
+        }
+    }
+
+    private func register(
+        _ departed: [(set: Int, target: EventpollTfdEntry, file: CInt)], _ socket: CInt, _ runner: inout ProgramRunner
+    ) throws {
+        for (set, target, file) in departed {
+            try runner.add {
+                EventPoll.register(target, of: file, in: set, free: socket + 1, arrived: sent.count, by: &$0)
+            }
         }
     }
 

@@ -27,7 +27,7 @@ struct Growth {
         self.images = images
         all = first.all
         living = Dictionary(all.map { ($0.pid, $0) }, uniquingKeysWith: { one, _ in one })
-        let usedIDs = Set(all.flatMap { $0.threads + [$0.pid, $0.session, $0.group] })
+        let usedIDs = first.allIDs
         freeID = (2...32_000).first { !usedIDs.contains($0) }
     }
 

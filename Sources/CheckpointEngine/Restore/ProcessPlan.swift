@@ -255,6 +255,9 @@ final class ProcessPlan: CustomStringConvertible {
         return first
     }
 
+    /// Ids that belong to somebody among them, or to a session or group of theirs.
+    var allIDs: Set<pid_t> { Set(all.flatMap { $0.threads + [$0.pid, $0.session, $0.group] }) }
+
     /// This process and all below it, parents first.
     var all: [ProcessPlan] {
         var found: [ProcessPlan] = []

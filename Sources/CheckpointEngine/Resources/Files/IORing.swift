@@ -342,8 +342,7 @@ enum IORing: FileKind {
         if let lastID, let opener = workshop.opener {
             var top = plan
             while let parent = top.parent { top = parent }
-            let highest = top.all.flatMap { $0.threads + [$0.pid, $0.session, $0.group] }.max() ?? 1
-            let text = Array("\(highest)".utf8)
+            let text = Array("\(top.allIDs.max() ?? 1)".utf8)
             try run(in: plan, opener) {
                 let place = $0.place(text)
                 $0.call(

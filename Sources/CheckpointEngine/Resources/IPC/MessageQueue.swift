@@ -102,16 +102,12 @@ enum MessageQueue: FileKind {
     private static func text(_ queue: Queue) -> String {
         let times = [queue.times.access, queue.times.modification].flatMap { [$0.tv_sec, $0.tv_nsec] }
         let numbers = [Int(queue.mode), Int(queue.user), Int(queue.group), queue.most, queue.size]
-        let line = ["queue", hexadecimal(queue.name.utf8)] + numbers.map(String.init) + times.map(String.init)
-        let messages = queue.messages.map { "message \($0.priority) \(hexadecimal($0.bytes))\n" }
+        let line = ["queue", Array(queue.name.utf8).hex] + numbers.map(String.init) + times.map(String.init)
+        let messages = queue.messages.map { "message \($0.priority) \($0.bytes.hex)\n" }
         return line.joined(separator: " ") + "\n" + messages.joined() + queue.files.map { "open \($0)\n" }.joined()
     }
 
-    private static func hexadecimal(_ bytes: some Sequence<UInt8>) -> String {
-        let digits = Array("0123456789abcdef".utf8)
-        return String(decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
-    }
-
+    /// Capital letters are digits, too.
     private static func bytes(_ text: Substring) -> [UInt8]? {
         let digits = text.utf8.map { UInt8(Character(UnicodeScalar($0)).hexDigitValue ?? 16) }
         guard digits.count % 2 == 0, digits.allSatisfy({ $0 < 16 }) else { return nil }

@@ -46,12 +46,10 @@ enum InnerNetwork {
         [dump.first.hostPid] + InnerNamespace.inner(.network, in: dump).map(\.task)
     }
 
-    /// That of a socket, where it is not the container's. SIOCGSKNS: socket.h
+    /// That of a socket, where it is not the container's.
     static func number(of file: borrowing OpenFile, in dump: Dump) throws -> UInt32? {
         guard file.status.isSocket, !InnerNamespace.inner(.network, in: dump).isEmpty else { return nil }
-        let raw = file.descriptor.raw
-        let network = OwnedDescriptor(try system("network of socket") { clinux_ioctl(raw, 0x894c, 0) })
-        let known = dump.knownNamespace(try linkTarget("/proc/self/fd/\(network.raw)"))
+        let known = dump.knownNamespace(try InternetSocket.network(of: file))
         return try known == dump.namespaceID("net", of: dump.first.hostPid) ? nil : known
     }
 

@@ -66,7 +66,7 @@ struct NetworkObject: Hashable, Sendable {
         let words = line.split(separator: " ", omittingEmptySubsequences: false)
         guard words.count >= 3, let kind = Kind(rawValue: String(words[0])) else { throw Self.malformed }
         func bytes(_ digits: Substring) throws -> [UInt8] {
-            guard digits.utf8.count <= 2 * Self.longest, let bytes = [UInt8](hex: Array(digits.utf8)) else {
+            guard digits.utf8.count <= 2 * Self.longest, let bytes = [UInt8](hex: digits.utf8) else {
                 throw Self.malformed
             }
             return bytes
@@ -88,32 +88,6 @@ struct NetworkObject: Hashable, Sendable {
     }
 
     private static let malformed = CheckpointError("\(NetworkConfiguration.fileName): it is malformed")
-}
-
-extension [UInt8] {
-    /// Nil for what are no pairs of hexadecimal digits.
-    init?(hex digits: [UInt8]) {
-        guard digits.count.isMultiple(of: 2) else { return nil }
-        func value(_ digit: UInt8) -> UInt8? {
-            switch digit {
-            case 0x30...0x39: digit - 0x30
-            case 0x61...0x66: digit - 0x61 + 10
-            default: nil
-            }
-        }
-        self = []
-        reserveCapacity(digits.count / 2)
-        var high: UInt8?
-        for digit in digits {
-            guard let value = value(digit) else { return nil }
-            if let first = high {
-                append(first << 4 | value)
-                high = nil
-            } else {
-                high = value
-            }
-        }
-    }
 }
 
 // MARK: Names

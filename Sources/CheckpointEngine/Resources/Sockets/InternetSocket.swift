@@ -82,11 +82,16 @@ enum InternetSocket: Kind {
         return entry
     }
 
-    /// A socket comes back in a network of the container's. SIOCGSKNS: socket.h
-    static func checkNetwork(of file: borrowing OpenFile, in dump: Dump) throws {
+    /// What the file of a socket's network namespace in /proc/PID/ns points at. SIOCGSKNS: socket.h
+    static func network(of file: borrowing OpenFile) throws -> String {
         let raw = file.descriptor.raw
         let network = OwnedDescriptor(try system("network of socket") { clinux_ioctl(raw, 0x894c, 0) })
-        guard dump.knownNamespace(try linkTarget("/proc/self/fd/\(network.raw)")) != nil else {
+        return try linkTarget("/proc/self/fd/\(network.raw)")
+    }
+
+    /// A socket comes back in a network of the container's.
+    static func checkNetwork(of file: borrowing OpenFile, in dump: Dump) throws {
+        guard dump.knownNamespace(try network(of: file)) != nil else {
             throw CheckpointError(
                 "\(file.link): a socket of a network namespace in which no process of the container is cannot be "
                     + "checkpointed yet")

@@ -50,18 +50,14 @@ struct MulticastMembership: Hashable {
         // Of a kernel without IPv6 there is none.
         for line in ((try? readText(folder + "/igmp6")) ?? "").split(separator: "\n") {
             let words = line.split(separator: " ")
-            guard words.count > 2, let interface = UInt32(words[0]), let group = bytes(hexadecimal: words[2]) else {
+            guard words.count > 2, let interface = UInt32(words[0]), let group = [UInt8](hex: words[2].utf8),
+                group.count == 16
+            else {
                 continue
             }
             found.append((41, interface, group))
         }
         return found
-    }
-
-    private static func bytes(hexadecimal digits: Substring) -> [UInt8]? {
-        let all = Array(digits)
-        guard all.count == 32 else { return nil }
-        return stride(from: 0, to: 32, by: 2).compactMap { UInt8(String(all[$0...$0 + 1]), radix: 16) }
     }
 
     /// `nil` of a socket that is no member.
