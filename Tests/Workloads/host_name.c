@@ -7,9 +7,5 @@ int main(void) {
     begin();
     must(sethostname("changed.example", 15));
     must(setdomainname("inside", 6));
-    ready();
-    for (;;) {
-        await_question();
-        verdict();
-    }
+    serve_checks(0);
 }

@@ -1,7 +1,7 @@
 // A cgroup namespace of a child that begins at the container's own cgroup, and a process that shares it.
 // capabilities: CAP_SYS_ADMIN
 // seccomp: none
-#include "workload.h"
+#include "namespaces.h"
 
 static struct seat *maker, *child;
 static char before[4096];
@@ -19,11 +19,7 @@ static void leave(void) {
 }
 
 static void join(void) {
-    char path[60];
-    snprintf(path, sizeof path, "/proc/%d/ns/cgroup", maker->pid);
-    int place = must(open(path, O_RDONLY));
-    must(setns(place, CLONE_NEWCGROUP));
-    close(place);
+    join_namespace(maker->pid, "cgroup");
     read_groups(before);
 }
 
@@ -38,16 +34,9 @@ static void check_groups(void) {
     }
 }
 
-static ino_t namespace_of(pid_t process) {
-    char path[60];
-    struct stat found;
-    snprintf(path, sizeof path, "/proc/%d/ns/cgroup", process);
-    return stat(path, &found) ? 0 : found.st_ino;
-}
-
 static void check(void) {
-    expect(namespace_of(maker->pid) != namespace_of(getpid()), "two namespaces have become one");
-    expect(namespace_of(maker->pid) == namespace_of(child->pid), "one namespace has become two");
+    expect(namespace_of(maker->pid, "cgroup") != namespace_of(getpid(), "cgroup"), "two namespaces have become one");
+    expect(namespace_of(maker->pid, "cgroup") == namespace_of(child->pid, "cgroup"), "one namespace has become two");
 }
 
 int main(void) {

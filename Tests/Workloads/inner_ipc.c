@@ -2,7 +2,7 @@
 // get the ids that a new namespace gives, and sysctls stay as they were set.
 // capabilities: CAP_SYS_ADMIN
 // seccomp: none
-#include "workload.h"
+#include "namespaces.h"
 #include <sys/ipc.h>
 #include <sys/msg.h>
 #include <sys/sem.h>
@@ -13,13 +13,6 @@
 static struct seat *maker, *child;
 static int outer_set;
 static bool is_parameter_set;
-
-static ino_t namespace_of(pid_t process) {
-    char path[60];
-    struct stat found;
-    snprintf(path, sizeof path, "/proc/%d/ns/ipc", process);
-    return stat(path, &found) ? 0 : found.st_ino;
-}
 
 /// procfs shows and sets those of the namespace in which the file is opened.
 static long parameter(void) {
@@ -46,11 +39,7 @@ static void check_inner(void) {
 }
 
 static void join(void) {
-    char path[60];
-    snprintf(path, sizeof path, "/proc/%d/ns/ipc", maker->pid);
-    int place = must(open(path, O_RDONLY));
-    must(setns(place, CLONE_NEWIPC));
-    close(place);
+    join_namespace(maker->pid, "ipc");
     int file = open("/proc/sys/kernel/msgmax", O_WRONLY);
     is_parameter_set = file >= 0;
     close(file);
@@ -60,8 +49,8 @@ static void check(void) {
     expect(semctl(outer_set, 0, GETVAL) == 7, "the container's semaphore is lost");
     expect(semget(KEY, 0, 0) == outer_set, "it has another id");
     expect(parameter() == 8192, "the container's msgmax is %ld", parameter());
-    expect(namespace_of(maker->pid) != namespace_of(getpid()), "the maker is in the container's namespace");
-    expect(namespace_of(maker->pid) == namespace_of(child->pid), "one namespace has become two");
+    expect(namespace_of(maker->pid, "ipc") != namespace_of(getpid(), "ipc"), "the maker is in the container's namespace");
+    expect(namespace_of(maker->pid, "ipc") == namespace_of(child->pid, "ipc"), "one namespace has become two");
 }
 
 int main(void) {

@@ -2,7 +2,7 @@
 // by a process that has joined it; one that is as it was made. A pair of sockets and a pipe lead out of it.
 // capabilities: CAP_SYS_ADMIN CAP_NET_ADMIN
 // seccomp: none
-#include "workload.h"
+#include "namespaces.h"
 #include <arpa/inet.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
@@ -37,13 +37,6 @@ static bool is_up(void) {
     ioctl(any, SIOCGIFFLAGS, &asked);
     close(any);
     return asked.ifr_flags & IFF_UP;
-}
-
-static ino_t namespace_of(pid_t process) {
-    char path[60];
-    struct stat found;
-    snprintf(path, sizeof path, "/proc/%d/ns/net", process);
-    return stat(path, &found) ? 0 : found.st_ino;
 }
 
 /// SIOCGSKNS, which asks for CAP_NET_ADMIN.
@@ -103,7 +96,7 @@ static void check_maker(void) {
         close(client);
         close(server);
     }
-    ino_t own = namespace_of(getpid());
+    ino_t own = namespace_of(getpid(), "net");
     expect(network_of(listener) == own && network_of(letters) == own && network_of(route) == own,
            "its sockets are elsewhere");
     check_route();
@@ -115,11 +108,7 @@ static void check_maker(void) {
 }
 
 static void join(void) {
-    char path[60];
-    snprintf(path, sizeof path, "/proc/%d/ns/net", maker->pid);
-    int place = must(open(path, O_RDONLY));
-    must(setns(place, CLONE_NEWNET));
-    close(place);
+    join_namespace(maker->pid, "net");
     guest_letters = bound(SOCK_DGRAM, PORT + 1);
 }
 
@@ -129,7 +118,7 @@ static void check_guest(void) {
     expect(is_up(), "lo is down");
     expect(sendto(guest_letters, "y", 1, 0, (void *)&name, sizeof name) == 1
                && recv(guest_letters, &byte, 1, MSG_DONTWAIT) == 1 && byte == 'y', "a letter is lost");
-    expect(network_of(guest_letters) == namespace_of(getpid()), "its socket is elsewhere");
+    expect(network_of(guest_letters) == namespace_of(getpid(), "net"), "its socket is elsewhere");
 }
 
 static void leave_alone(void) { must(unshare(CLONE_NEWNET)); }
@@ -141,9 +130,9 @@ static void check_lonely(void) {
 
 static void check(void) {
     char byte = 0;
-    ino_t own = namespace_of(getpid()), inner = namespace_of(maker->pid);
-    expect(own != inner && inner == namespace_of(guest->pid), "who was together is apart, or the other way");
-    expect(namespace_of(lonely->pid) != own && namespace_of(lonely->pid) != inner, "two namespaces have become one");
+    ino_t own = namespace_of(getpid(), "net"), inner = namespace_of(maker->pid, "net");
+    expect(own != inner && inner == namespace_of(guest->pid, "net"), "who was together is apart, or the other way");
+    expect(namespace_of(lonely->pid, "net") != own && namespace_of(lonely->pid, "net") != inner, "two namespaces have become one");
     expect(network_of(outer) == own, "the container's socket is elsewhere");
     int client = reach(), server = client < 0 ? -1 : accept(outer, 0, 0);
     expect(server >= 0, "cannot reach the container's socket");

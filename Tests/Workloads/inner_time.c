@@ -2,7 +2,7 @@
 // stay as far ahead of them; timers that run by them end when they should.
 // capabilities: CAP_SYS_ADMIN CAP_SYS_TIME
 // seccomp: none
-#include "workload.h"
+#include "namespaces.h"
 #include <sys/timerfd.h>
 
 static struct seat *maker, *child;
@@ -32,11 +32,7 @@ static void leave(void) {
 }
 
 static void join(void) {
-    char path[60];
-    snprintf(path, sizeof path, "/proc/%d/ns/time", maker->pid);
-    int place = must(open(path, O_RDONLY));
-    must(setns(place, CLONE_NEWTIME));
-    close(place);
+    join_namespace(maker->pid, "time");
     last = now(CLOCK_MONOTONIC);
 }
 
@@ -78,15 +74,11 @@ static void look(void) {
 }
 
 static void check(void) {
-    struct stat found, own;
-    char path[60];
     look();
-    snprintf(path, sizeof path, "/proc/%d/ns/time", maker->pid);
-    expect(!stat(path, &found) && !stat("/proc/self/ns/time", &own) && own.st_ino != found.st_ino, "one namespace");
-    snprintf(path, sizeof path, "/proc/%d/ns/time", child->pid);
-    expect(!stat(path, &own) && own.st_ino == found.st_ino, "one namespace has become two");
-    expect(!stat("/proc/self/ns/time", &own) && !stat("/proc/self/ns/time_for_children", &found)
-               && own.st_ino == found.st_ino, "its children are to be elsewhere");
+    ino_t own = namespace_of(getpid(), "time"), inner = namespace_of(maker->pid, "time");
+    expect(own && inner && own != inner, "one namespace");
+    expect(namespace_of(child->pid, "time") == inner, "one namespace has become two");
+    expect(namespace_of(getpid(), "time_for_children") == own, "its children are to be elsewhere");
 }
 
 int main(void) {

@@ -2,23 +2,18 @@
 // a descriptor that leads to it. Names, and who is in which, stay as they are; the container's own names do, too.
 // capabilities: CAP_SYS_ADMIN
 // seccomp: none
-#include "workload.h"
+#include "namespaces.h"
 #include <sys/utsname.h>
 
 static struct seat *lonely, *maker, *guest;
 static int place;
-
-static ino_t namespace_of(const char *path) {
-    struct stat found;
-    return stat(path, &found) ? 0 : found.st_ino;
-}
 
 static void expect_names(const char *host, const char *domain) {
     struct utsname names;
     uname(&names);
     expect(!strcmp(names.nodename, host) && !strcmp(names.domainname, domain), "is called %s.%s instead of %s.%s",
            names.nodename, names.domainname, host, domain);
-    expect(namespace_of("/proc/self/ns/uts") == namespace_of("/proc/thread-self/ns/uts"), "a thread is elsewhere");
+    expect(namespace_of(getpid(), "uts") == namespace_of(gettid(), "uts"), "a thread is elsewhere");
 }
 
 static void leave_alone(void) {
@@ -40,7 +35,7 @@ static void leave(void) {
 static void join(void) {
     char path[60];
     snprintf(path, sizeof path, "/proc/%d/ns/uts", maker->pid);
-    place = must(open(path, O_RDONLY));
+    place = must(open(path, O_RDONLY));   // it keeps this
     must(setns(place, CLONE_NEWUTS));
 }
 
@@ -51,17 +46,15 @@ static void check_shared(void) {
 static void check_guest(void) {
     struct stat found;
     check_shared();
-    expect(!fstat(place, &found) && found.st_ino == namespace_of("/proc/self/ns/uts"), "the descriptor leads elsewhere");
+    expect(!fstat(place, &found) && found.st_ino == namespace_of(getpid(), "uts"), "the descriptor leads elsewhere");
     expect(!setns(place, CLONE_NEWUTS), "cannot join it: %s", strerror(errno));
 }
 
 static void check(void) {
-    ino_t found[4] = {namespace_of("/proc/self/ns/uts")};
+    ino_t found[4] = {namespace_of(getpid(), "uts")};
     struct seat *seats[] = {lonely, maker, guest};
     for (int i = 0; i < 3; i++) {
-        char path[60];
-        snprintf(path, sizeof path, "/proc/%d/ns/uts", seats[i]->pid);
-        found[i + 1] = namespace_of(path);
+        found[i + 1] = namespace_of(seats[i]->pid, "uts");
         expect(found[i + 1] && found[i + 1] != found[0], "process %d is in the container's", seats[i]->pid);
     }
     expect(found[1] != found[2], "two namespaces have become one");

@@ -2,16 +2,9 @@
 // with all that is mounted in it, of a directory over itself, and over another; with what each of them forbids.
 // capabilities: CAP_SYS_ADMIN
 // seccomp: none
-#include "workload.h"
-#include <sys/mount.h>
+#include "mounts.h"
 
 static int file, folder;
-
-static void put(const char *path, const char *text) {
-    int made = must(open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
-    must(write(made, text, strlen(text)));
-    close(made);
-}
 
 static void folder_at(const char *path) { must(mkdir(path, 0755)); }
 
@@ -20,12 +13,6 @@ static void bind_to(const char *from, const char *to, unsigned long more) { must
 static void expect_same(const char *one, const char *other) {
     struct stat first, second;
     expect(!stat(one, &first) && !stat(other, &second) && first.st_ino == second.st_ino && first.st_dev == second.st_dev, "%s is not %s", other, one);
-}
-
-static void expect_refusal(const char *path, int error) {
-    int opened = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    expect(opened < 0 && errno == error, "%s: %s", path, opened < 0 ? strerror(errno) : "can be written to");
-    close(opened);
 }
 
 int main(void) {

@@ -3,21 +3,8 @@
 // tmpfs: /scratch
 // capabilities: CAP_SYS_ADMIN
 // seccomp: none
-#include "workload.h"
-#include <sys/mount.h>
+#include "mounts.h"
 #include <sys/statfs.h>
-
-static void put(const char *path, const char *text) {
-    int made = must(open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
-    must(write(made, text, strlen(text)));
-    close(made);
-}
-
-static void expect_refusal(const char *path, int error) {
-    int opened = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    expect(opened < 0 && errno == error, "%s: %s", path, opened < 0 ? strerror(errno) : "can be written to");
-    close(opened);
-}
 
 static bool mounted(const char *point) {
     char text[80];

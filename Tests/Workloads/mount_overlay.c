@@ -2,24 +2,9 @@
 // them open, and one that was copied up.
 // capabilities: CAP_SYS_ADMIN CAP_DAC_OVERRIDE
 // seccomp: none
-#include "workload.h"
-#include <sys/mount.h>
+#include "mounts.h"
 
 static int file, upper;
-
-static void put(const char *path, const char *text) {
-    int made = must(open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
-    must(write(made, text, strlen(text)));
-    close(made);
-}
-
-static void expect_text(const char *path, const char *text) {
-    char bytes[40] = "";
-    int opened = open(path, O_RDONLY | O_CLOEXEC);
-    if (opened < 0) return expect(false, "%s: %s", path, strerror(errno));
-    expect(read(opened, bytes, sizeof bytes - 1) >= 0 && !strcmp(bytes, text), "%s has `%s`", path, bytes);
-    close(opened);
-}
 
 int main(void) {
     begin();

@@ -2,8 +2,7 @@
 // over a file; one that became read-only; one over another. What they hide is there when they are taken away.
 // capabilities: CAP_SYS_ADMIN
 // seccomp: none
-#include "workload.h"
-#include <sys/mount.h>
+#include "mounts.h"
 #include <sys/socket.h>
 #include <sys/statfs.h>
 #include <sys/un.h>
@@ -11,20 +10,6 @@
 static struct sockaddr_un name = {AF_UNIX, "/state/memory/socket"};
 static int file, listener;
 static char *mapped;
-
-static void put(const char *path, const char *text) {
-    int made = must(open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
-    must(write(made, text, strlen(text)));
-    close(made);
-}
-
-static void expect_text(const char *path, const char *text) {
-    char bytes[40] = "";
-    int opened = open(path, O_RDONLY | O_CLOEXEC);
-    if (opened < 0) return expect(false, "%s: %s", path, strerror(errno));
-    expect(read(opened, bytes, sizeof bytes - 1) >= 0 && !strcmp(bytes, text), "%s has `%s`", path, bytes);
-    close(opened);
-}
 
 static void mount_inner(void) {
     must(mount("inner", "/state/memory/inner", "tmpfs", MS_NOEXEC | MS_NOATIME, "size=64k"));

@@ -230,12 +230,12 @@ static void verdict(void) {
     answer();
 }
 
-/// Ready, and an answer to each question, after `check`.
+/// Ready, and an answer to each question, after `check`, if there is any.
 static _Noreturn void serve_checks(void (*check)(void)) {
     ready();
     for (;;) {
         await_question();
-        check();
+        if (check) check();
         verdict();
     }
 }

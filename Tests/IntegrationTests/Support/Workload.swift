@@ -48,7 +48,8 @@ enum Workload {
         let folderName = library == .forky ? "/.build/workloads-dynamic/" : "/.build/workloads/"
         let program = Runtime.packageFolder + folderName + name
         try Files.makeFolder(Files.parent(of: program))
-        let sources = ["\(folder)/\(name).c", "\(folder)/workload.h", "\(folder)/facts.h"]
+        let headers = Files.names(in: folder).filter { $0.hasSuffix(".h") }
+        let sources = ["\(folder)/\(name).c"] + headers.map { "\(folder)/\($0)" }
         if sources.allSatisfy({ Files.changed($0) < Files.changed(program) }) { return program }
         let unfinished = "\(program).\(getpid())"
         let linking = library == .forky ? "-pie" : "-static"
