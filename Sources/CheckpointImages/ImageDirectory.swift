@@ -39,6 +39,7 @@ package struct ImageDirectory: ~Copyable {
     private let directory: OwnedDescriptor
     private var checksums: [String: Checksums.Line]?
     private let seen = Seen()
+    private let account = EntryAccount()
 
     /// Files that are as `checksums.stasis` says.
     private final class Seen {
@@ -135,7 +136,8 @@ package struct ImageDirectory: ~Copyable {
     /// For images whose payloads have a structure of their own. The content is checked against `checksums.stasis`.
     package func reader(_ kind: ImageKind, _ id: some BinaryInteger = UInt64(0)) throws(ImageError) -> ImageReader {
         let name = kind.fileName(id)
-        return try ImageReader(name, try open(name), kind: kind)
+        let isNew = !seen.names.contains(name)
+        return try ImageReader(name, try open(name), kind: kind, account: isNew ? account : nil)
     }
 
     /// The whole file.

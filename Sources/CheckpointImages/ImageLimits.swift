@@ -1,8 +1,5 @@
-/// How large images may be. What a checkpoint could not restore it does not write, either.
+/// How large images may be; what their entries may take in memory is ``EntryBudget``'s. What a checkpoint could not restore it does not write, either.
 package enum ImageLimits {
-    /// Of all images together that are held in memory while they are read.
-    package static let held: UInt64 = 256 << 20
-
     /// Bytes of one file. Pages are as many as their pagemap says.
     package static func bytes(_ name: String) -> UInt64 {
         switch name {

@@ -9,6 +9,7 @@ import SwiftProtobuf
 package struct ImageReader: ~Copyable {
     package let name: String
     private let file: RawImage
+    private let account: EntryAccount?
     private var offset: UInt64 = 0
     /// What was read last, from ``start`` on.
     private var window: [UInt8] = []
@@ -18,9 +19,14 @@ package struct ImageReader: ~Copyable {
     private static let windowSize = 64 << 10
 
     /// Checks the magic numbers.
-    package init(_ name: String, _ file: consuming RawImage, kind: ImageKind) throws(ImageError) {
+    ///
+    /// - Parameter account: pays for the entries, but where they have been read before.
+    init(
+        _ name: String, _ file: consuming RawImage, kind: ImageKind, account: EntryAccount?
+    ) throws(ImageError) {
         self.name = name
         self.file = file
+        self.account = account
         for expected in kind.magics {
             guard let found = try number() else { throw ImageError(name, .malformed("ends within the magic number")) }
             guard found == expected else {
@@ -36,14 +42,24 @@ package struct ImageReader: ~Copyable {
 
     /// Reads a length and the entry that it announces.
     package mutating func next<E: Message>(as type: E.Type = E.self) throws(ImageError) -> E {
+        try nextWithBytes(as: type).entry
+    }
+
+    /// The same, and what it was decoded from.
+    mutating func nextWithBytes<E: Message>(
+        as type: E.Type
+    ) throws(ImageError) -> (entry: E, bytes: ArraySlice<UInt8>) {
         place = ImageError.Place(entry: place.entry + 1, offset: Int(offset))
         guard let length = try number() else { throw malformed("ends within the entry's length") }
         guard length <= remaining else {
             throw malformed("length \(length) is beyond the end of the file (\(file.size) bytes)")
         }
         let body = try take(Int(length))
+        if let account, !account.budget.add(E.self, body) { throw malformed(EntryBudget.exceeded) }
         do {
-            return try E(serializedBytes: Array(body))
+            let entry = try E(serializedBytes: Array(body))
+            account?.budget.count(entry)
+            return (entry, body)
         } catch {
             throw malformed("is no valid \(E.protoMessageName): \(decodingReason(error))")
         }
@@ -83,6 +99,11 @@ package struct ImageReader: ~Copyable {
         guard remaining >= 4 else { return nil }
         return try take(4).reversed().reduce(0) { $0 << 8 | UInt32($1) }
     }
+}
+
+/// What all readers of a checkpoint's images have spent.
+final class EntryAccount {
+    var budget = EntryBudget()
 }
 
 private func hex(_ number: UInt32) -> String {

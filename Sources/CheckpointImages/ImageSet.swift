@@ -11,7 +11,7 @@ package struct ImageSet: Sendable {
     private var images: [(name: String, bytes: [UInt8])] = []
     private var checksums = Checksums()
     private let early: CInt?
-    private var total: UInt64 = 0
+    private var budget = EntryBudget()
     /// Of what waits in memory.
     private var byteCount = 0
 
@@ -23,10 +23,7 @@ package struct ImageSet: Sendable {
 
     /// Adds a file with its whole content: an image, or a raw one such as an archive.
     package mutating func add(_ name: String, _ bytes: [UInt8]) throws(ImageError) {
-        total += UInt64(bytes.count)
-        guard bytes.count <= ImageLimits.bytes(name), total <= ImageLimits.held else {
-            throw ImageLimits.tooLarge(name)
-        }
+        guard bytes.count <= ImageLimits.bytes(name) else { throw ImageLimits.tooLarge(name) }
         images.append((name, bytes))
         byteCount += bytes.count
         checksums.add(name, bytes)
@@ -37,12 +34,14 @@ package struct ImageSet: Sendable {
     }
 
     package mutating func add(_ image: consuming ImageWriter) throws(ImageError) {
+        budget.add(image.budget)
         try add(image.name, image.bytes)
     }
 
     /// Adds a file that has been written into the directory.
     package mutating func add(_ image: ImageStream) throws(ImageError) {
         let line = try image.end()
+        budget.add(image.budget)
         checksums.add(image.name, size: line.size, sum: line.checksum)
     }
 
@@ -88,6 +87,7 @@ package struct ImageSet: Sendable {
         guard images.contains(where: { $0.name == inventory }) else {
             throw ImageError(inventory, .malformed("is not among the images to write"))
         }
+        guard !budget.isExceeded else { throw ImageError(inventory, .malformed(EntryBudget.exceeded)) }
         for image in images {
             try create(image.name == inventory ? temporary : image.name, image.bytes, in: directory.raw)
         }

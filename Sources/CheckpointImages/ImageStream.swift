@@ -8,6 +8,8 @@ package final class ImageStream {
     private let file: OwnedDescriptor
     private let limit: UInt64
     private var waiting: ImageWriter
+    /// What its entries take at a restore.
+    var budget: EntryBudget { waiting.budget }
     private var checksum = Checksum()
 
     /// Bytes that wait to be written.

@@ -6,6 +6,8 @@ import SwiftProtobuf
 package struct ImageWriter: Sendable {
     package let name: String
     package private(set) var bytes: [UInt8] = []
+    /// What its entries take at a restore.
+    private(set) var budget = EntryBudget()
     private var count = 0
 
     package init(_ kind: ImageKind, _ id: some BinaryInteger = UInt64(0)) {
@@ -27,6 +29,8 @@ package struct ImageWriter: Sendable {
         let place = ImageError.Place(entry: count, offset: bytes.count)
         do {
             let body: [UInt8] = try entry.serializedBytes()
+            _ = budget.add(type(of: entry), body[...])
+            budget.count(entry)
             append(UInt32(body.count))
             bytes += body
         } catch {

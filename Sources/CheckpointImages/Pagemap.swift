@@ -3,12 +3,29 @@ package struct Pagemap: Sendable {
     package static let pageSize: UInt64 = 4096
 
     package var pagesID: UInt32
-    /// In address order, without overlap.
-    package var entries: [PagemapEntry]
+    /// In address order, without overlap. A large process has a million, so they are not kept as messages.
+    private var runs: [Run] = []
 
-    package init(pagesID: UInt32, entries: [PagemapEntry]) {
-        self.pagesID = pagesID
-        self.entries = entries
+    /// One entry in 16 bytes.
+    private struct Run {
+        /// The address, and below it the flags; of an address that is none, which only a writer has, too.
+        let address: UInt64
+        let pages: UInt64
+
+        var entry: PagemapEntry {
+            PagemapEntry(
+                address: address & ~(Pagemap.pageSize - 1), pages: pages,
+                flags: PagemapFlags(rawValue: UInt32(address & (Pagemap.pageSize - 1))))
+        }
+    }
+
+    package init(pagesID: UInt32) { self.pagesID = pagesID }
+
+    package var entries: some RandomAccessCollection<PagemapEntry> { runs.lazy.map(\.entry) }
+
+    /// - Parameter address: of a page, behind those before it.
+    package mutating func append(address: UInt64, pages: UInt64, flags: PagemapFlags = .present) {
+        runs.append(Run(address: address | UInt64(flags.rawValue), pages: pages))
     }
 
     /// Bytes that `pages-N.img` has to have.
@@ -18,7 +35,6 @@ package struct Pagemap: Sendable {
 
     init(_ reader: inout ImageReader) throws(ImageError) {
         pagesID = try reader.next(as: PagemapHead.self).pagesID
-        entries = []
         var end: UInt64 = 0
         while !reader.isAtEnd {
             let entry = try reader.next(as: PagemapEntry.self)
@@ -30,8 +46,11 @@ package struct Pagemap: Sendable {
             guard entry.vaddr >= end else {
                 throw reader.malformed("address \(entry.vaddr) is not behind the entry before it")
             }
+            guard UInt64(entry.pageFlags.rawValue) < Self.pageSize else {
+                throw reader.malformed("flags 0x\(String(entry.pageFlags.rawValue, radix: 16)) are not known")
+            }
             end = next
-            entries.append(entry)
+            append(address: entry.vaddr, pages: entry.pageCount, flags: entry.pageFlags)
         }
     }
 }
@@ -60,9 +79,10 @@ extension PagemapEntry {
 
     package var pageCount: UInt64 { hasNrPages ? nrPages : UInt64(compatNrPages) }
 
+    /// Older images say `in_parent` beside flags or in their place.
     package var pageFlags: PagemapFlags {
-        if hasFlags { return PagemapFlags(rawValue: flags) }
-        return inParent ? .parent : .present
+        let flags = hasFlags ? PagemapFlags(rawValue: flags) : inParent ? [] : .present
+        return inParent ? flags.union(.parent) : flags
     }
 
     /// Whether `pages-N.img` has these pages.

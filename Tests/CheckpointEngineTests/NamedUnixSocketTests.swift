@@ -8,21 +8,20 @@ import Testing
 /// What an image says of unix sockets with names is looked over before anything is made.
 @Suite struct NamedUnixSocketTests {
     /// Datagram sockets with names, by numbers, each connected to another or to none (0).
-    private func boxes(_ peers: [UInt32: UInt32]) -> [UInt32: FileEntry] {
-        Dictionary(
-            uniqueKeysWithValues: peers.map { id, peer in
-                let socket = UnixSkEntry.with {
-                    ($0.id, $0.ino, $0.type, $0.state, $0.flags, $0.uflags, $0.backlog) = (id, id, 2, 7, 0, 0, 0)
-                    ($0.peer, $0.fown, $0.name) = (peer, .none, .init([0, UInt8(id)]))
+    private func boxes(_ peers: [UInt32: UInt32]) throws -> FileTable {
+        var files = FileTable()
+        for (id, peer) in peers {
+            let socket = UnixSkEntry.with {
+                ($0.id, $0.ino, $0.type, $0.state, $0.flags, $0.uflags, $0.backlog) = (id, id, 2, 7, 0, 0, 0)
+                ($0.peer, $0.fown, $0.name) = (peer, .none(signal: 0), .init([0, UInt8(id)]))
+                $0.opts = .with {
+                    ($0.soSndbuf, $0.soRcvbuf, $0.soSndTmoSec, $0.soSndTmoUsec) = (0, 0, 0, 0)
+                    ($0.soRcvTmoSec, $0.soRcvTmoUsec) = (0, 0)
                 }
-                return (
-                    id,
-                    .with {
-                        ($0.type, $0.id) = (.unixsk, id)
-                        $0.usk = socket
-                    }
-                )
-            })
+            }
+            try files.add(.with { ($0.type, $0.id, $0.usk) = (.unixsk, id, socket) })
+        }
+        return files
     }
 
     private func order(_ peers: [UInt32: UInt32]) throws -> [UInt32] {

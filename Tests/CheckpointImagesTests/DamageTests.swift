@@ -103,7 +103,10 @@ struct DamageTests {
     func pagemap(entries: [PagemapEntry]) throws {
         var images = ImageSet()
         try images.add(.inventory, entries: [InventoryEntry.with { $0.imgVersion = 2 }])
-        try images.add(.pagemap, 1, Pagemap(pagesID: 1, entries: entries))
+        var image = ImageWriter(.pagemap, 1)
+        try image.append(PagemapHead.with { $0.pagesID = 1 })
+        for entry in entries { try image.append(entry) }
+        try images.add(image)
         try images.write(into: scratch.open(), durable: false)
         let directory = try scratch.images()
         let message = failure { _ = try directory.pagemap(.pagemap, 1) }
@@ -114,8 +117,64 @@ struct DamageTests {
     func pages() throws {
         try scratch.put("pages-1.img", [1, 2, 3])
         let images = try scratch.images()
-        let pagemap = Pagemap(pagesID: 1, entries: [PagemapEntry(address: 0, pages: 2)])
+        var pagemap = Pagemap(pagesID: 1)
+        pagemap.append(address: 0, pages: 2)
         let message = failure { _ = try images.pages(of: pagemap) }
         #expect(message == "pages-1.img: has 3 bytes, but its pagemap describes 8192")
+    }
+
+    @Test("if a file is called what it is not, or is there twice")
+    func files() throws {
+        func table(_ entries: [FileEntry]) throws -> FileTable {
+            var image = ImageWriter(.files)
+            for entry in entries { try image.append(entry) }
+            try scratch.put("files.img", image.bytes)
+            var reader = try scratch.images().reader(.files)
+            return try FileTable(&reader)
+        }
+        func file(_ id: UInt32, _ type: FdTypes = .pidfd) -> FileEntry {
+            .with {
+                ($0.id, $0.type) = (id, type)
+                $0.pidfd = .with { ($0.id, $0.flags, $0.nspid, $0.ino) = (id, 0, 1, 1) }
+                $0.pidfd.fown = .with { ($0.uid, $0.euid, $0.signum, $0.pidType, $0.pid) = (0, 0, 0, 0, 0) }
+            }
+        }
+        let kept = try table([file(7), file(3)])
+        #expect(Array(kept.all(.pidfd)).map(\.id) == [7, 3] && Array(kept.all).map(\.id) == [3, 7])
+        #expect(Array(kept.all(.pipe)).isEmpty && kept[3] == file(3) && kept[4] == nil && !kept.contains(4))
+        #expect(failure { _ = try table([file(3), file(3)]) }.contains("entry 2 at offset"))
+        #expect(failure { _ = try table([file(3, .pipe)]) }.contains("file 3 is called pipe, and is pidfd"))
+        var both = file(3)
+        both.efd = .with { ($0.id, $0.flags, $0.counter, $0.fown) = (3, 0, 1, both.pidfd.fown) }
+        #expect(failure { _ = try table([both]) }.contains("and is eventfd, pidfd"))
+    }
+
+    @Test("if its entries would take more memory than a restore may have, and before they do")
+    func memory() throws {
+        // Two bytes each, and 144 in memory: a million mappings.
+        let mappings = [UInt8](repeating: 0, count: 2 << 20).enumerated().map { $0.offset % 2 == 0 ? 0x72 : 0 as UInt8 }
+        let magic: [UInt8] = [0x19, 0x43, 0x56, 0x54, 0x20, 0x28, 0x49, 0x57, 0, 0, 0x20, 0]
+        try scratch.put("mm-1.img", magic + mappings)
+        let message = failure { _ = try scratch.images().entry(.mm, 1, as: MmEntry.self) }
+        #expect(message == "mm-1.img: entry 1 at offset 8: \(EntryBudget.exceeded)")
+    }
+
+    @Test("as a whole, when it is written, where no restore would take it")
+    func budget() throws {
+        let process = PstreeEntry.with { ($0.pid, $0.ppid, $0.pgid, $0.sid, $0.threads) = (1, 0, 1, 1, [1]) }
+        let lock = FileLockEntry.with { ($0.flag, $0.type, $0.pid, $0.fd, $0.start, $0.len) = (1, 1, 1, 1, 1, 1) }
+        func write(processes: Int, locks: Int) throws {
+            var images = ImageSet()
+            try images.add(.inventory, entries: [InventoryEntry.with { $0.imgVersion = 2 }])
+            try images.add(.pstree, entries: Array(repeating: process, count: processes))
+            try images.add(.fileLocks, entries: Array(repeating: lock, count: locks))
+            let scratch = Scratch()
+            defer { withExtendedLifetime(scratch) {} }
+            try images.write(into: scratch.open(), durable: false)
+        }
+        try write(processes: 1, locks: 15_000)
+        #expect(failure { try write(processes: 1, locks: 25_000) } == "inventory.img: \(EntryBudget.exceeded)")
+        try write(processes: 1000, locks: 25_000)
+        #expect(failure { try write(processes: 10_000, locks: 150_000) } == "inventory.img: \(EntryBudget.exceeded)")
     }
 }

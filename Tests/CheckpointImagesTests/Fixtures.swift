@@ -27,8 +27,9 @@ extension Scratch {
         try images.add(.inventory, entries: [InventoryEntry.with { $0.imgVersion = 2 }])
         try images.add(.pstree, entries: Scratch.tree)
         try images.add(.pipesData, records: [Scratch.pipe])
-        let pages = [PagemapEntry(address: 0x7f00_0000_0000, pages: 1)]
-        try images.add(.pagemap, 1, Pagemap(pagesID: 1, entries: pages))
+        var pagemap = Pagemap(pagesID: 1)
+        pagemap.append(address: 0x7f00_0000_0000, pages: 1)
+        try images.add(.pagemap, 1, pagemap)
         try images.add("tmpfs-46.tar.gz.img", [1, 2, 3])
         try put("pages-1.img", [UInt8](repeating: 7, count: 4096))
         images.note("pages-1.img", size: 4096)

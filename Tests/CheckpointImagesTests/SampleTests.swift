@@ -39,7 +39,14 @@ struct SampleImage: Sendable, CustomTestStringConvertible {
             _ = try images.pages(of: pagemap)
             var writer = ImageWriter(kind, id)
             try writer.append(PagemapHead.with { $0.pagesID = pagemap.pagesID })
-            for entry in pagemap.entries { try writer.append(entry) }
+            var reader = try images.reader(kind, id)
+            _ = try reader.next(as: PagemapHead.self)
+            for kept in pagemap.entries {
+                let entry = try reader.next(as: PagemapEntry.self)
+                #expect(
+                    (kept.vaddr, kept.pageCount, kept.pageFlags) == (entry.vaddr, entry.pageCount, entry.pageFlags))
+                try writer.append(entry)
+            }
             return writer.bytes
         }
     }

@@ -68,8 +68,9 @@ struct PageDump {
         let id = UInt32(files.count + 1)
         files.append((id, ranges.reduce(0) { $0 + UInt64($1.count) }))
         streams.append((ranges, source))
-        let entries = ranges.map { PagemapEntry(address: $0.lowerBound, pages: UInt64($0.count) / 4096) }
-        return Pagemap(pagesID: id, entries: entries)
+        var pagemap = Pagemap(pagesID: id)
+        for range in ranges { pagemap.append(address: range.lowerBound, pages: UInt64(range.count) / 4096) }
+        return pagemap
     }
 
     /// Copies everything. The container stands still meanwhile.

@@ -147,7 +147,7 @@ extension RestorePolicy {
     func checkFiles(_ images: RestoreImages, of first: ProcessPlan) throws {
         let processes = first.all
         let targets = [processes.flatMap(\.threads), processes.map(\.pid), processes.map(\.group)].map { Set($0) }
-        for file in images.files.values.sorted(by: { $0.id < $1.id }) {
+        for file in images.files.all {
             try about("file \(file.id)") {
                 if let owner = file.signalOwner, owner.pid != 0 { try check(owner, targets) }
                 if let options = file.socketOptions { try check(options) }

@@ -39,9 +39,9 @@ final class ProcessMemory {
         self.pagemap = pagemap
         code = mappings.first { $0.kind.contains(.vdso) }
         hasHugePages = !mm.thpDisabled
-        let stored = pagemap?.entries ?? []
+        let stored = (pagemap ?? Pagemap(pagesID: 0)).entries
         let file = "pagemap-\(process).img"
-        if let parent = stored.first(where: { $0.pageFlags.contains(.parent) || $0.inParent }) {
+        if let parent = stored.first(where: { $0.pageFlags.contains(.parent) }) {
             throw CheckpointError(
                 "\(file): page \(RemoteAddress(parent.vaddr)) is in a parent checkpoint, which cannot be restored yet")
         }

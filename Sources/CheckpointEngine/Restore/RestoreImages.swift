@@ -7,7 +7,7 @@ package final class RestoreImages {
     let inventory: InventoryEntry
     let userNamespace: UserNamespace
     let tree: [PstreeEntry]
-    let files: [UInt32: FileEntry]
+    let files: FileTable
     let externalDescriptors: [String]
     /// What is in pipes and sockets stays in its files until it is needed.
     let pipeData: [UInt32: (entry: PipeDataEntry, place: PayloadPlace)]
@@ -33,13 +33,8 @@ package final class RestoreImages {
         userNamespace =
             try directory.contains(.userns, number) ? UserNamespace(try directory.entry(.userns, number)) : .own
         tree = try directory.entries(.pstree)
-        var files: [UInt32: FileEntry] = [:]
-        for entry in try directory.entries(.files, as: FileEntry.self) {
-            guard files.updateValue(entry, forKey: entry.id) == nil else {
-                throw CheckpointError("files.img: file \(entry.id) is there twice")
-            }
-        }
-        self.files = files
+        var fileReader = try directory.reader(.files)
+        files = try FileTable(&fileReader)
         var pipeData: [UInt32: (entry: PipeDataEntry, place: PayloadPlace)] = [:]
         var fifoData = pipeData
         var queues: [UInt32: [SocketMessage]] = [:]

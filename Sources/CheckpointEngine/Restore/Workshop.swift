@@ -19,7 +19,6 @@ final class Workshop {
     /// The directories of the container's own cgroups, by controller; that of v2 under the empty name.
     let cgroups: [String: String]
     private let states: KindStates
-    private let entries: [UInt32: FileEntry]
 
     /// The task for which files are made now.
     var opener: Opener?
@@ -50,7 +49,6 @@ final class Workshop {
         externalNumbers = Dictionary(
             externalDescriptors.enumerated().map { ($1, $0) }, uniquingKeysWith: { first, _ in first })
         self.images = images
-        entries = images.files
         userNamespace = try UserNamespace(of: first)
         root = try openAt(AT_FDCWD, "/proc/\(first)/root", CLINUX_O_PATH | O_DIRECTORY).release()
         network = try openAt(AT_FDCWD, "/proc/\(first)/ns/net", O_RDONLY).release()
@@ -67,7 +65,7 @@ final class Workshop {
     /// The open file with this id, made when it is asked for first.
     func descriptor(for id: UInt32) throws -> CInt {
         if let known = made[id] { return known }
-        guard let entry = entries[id] else { throw CheckpointError("files.img: no file \(id)") }
+        guard let entry = entry(id) else { throw CheckpointError("files.img: no file \(id)") }
         for kind in fileKinds {
             guard let file = try about("file \(id)", { try kind.recreate(entry, in: self) }) else { continue }
             let raw = file.release()
@@ -104,7 +102,7 @@ final class Workshop {
 
     func has(_ file: PassingFile) -> Bool { passing[key(file)] != nil }
 
-    func entry(_ id: UInt32) -> FileEntry? { entries[id] }
+    func entry(_ id: UInt32) -> FileEntry? { images.files[id] }
 
     /// What a kind remembers of this container.
     subscript<K: Kind>(kind: K.Type) -> K.RestoreState { states[restore: kind] }

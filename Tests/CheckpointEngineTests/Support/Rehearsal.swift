@@ -89,7 +89,7 @@ struct Rehearsal {
         }
         for pages in ProgramRunner.portions(plan.guards) { add { MemoryMapping.installGuards(pages, in: &$0) } }
         add { ProcessAttributes.recreateLayout(plan.mm, executable: 3, in: &$0) }
-        for file in images.files.values {
+        for file in images.files.all {
             for targets in ProgramRunner.portions(file.epfd.tfd) {
                 add { EventPoll.register(targets, number: 3, in: &$0) }
             }
@@ -109,6 +109,6 @@ struct Rehearsal {
             images: images, first: first, policy: policy, options: DumpOptions(), states: KindStates())
         for kind in kinds { try? kind.plan(plan) }
         let workshop = try Workshop(plan, in: getpid(), cgroups: [:], streams: [0, 1, 2])
-        for id in images.files.keys.sorted() { _ = try? workshop.descriptor(for: id) }
+        for file in images.files.all { _ = try? workshop.descriptor(for: file.id) }
     }
 }

@@ -90,6 +90,48 @@ extension Integration {
             }
         }
 
+        /// A few bytes each that become many in memory.
+        private static let entries: [(name: String, magic: [UInt8], entry: [UInt8])] = [
+            ("pstree.img", [0x30, 0x30, 0x27, 0x50], framed([8, 1, 16, 0, 24, 1, 32, 1, 40, 1])),
+            ("fdinfo-N.img", [0x32, 0x37, 0x21, 0x56], framed([8, 1, 16, 0, 24, 6, 32, 3])),
+            // An entry of empty mappings, one of small ones, one of messages in each other.
+            ("mm-1.img", [0x20, 0x28, 0x49, 0x57], [0x72, 0]),
+            ("mm-1.img", [0x20, 0x28, 0x49, 0x57], [0x72, 16] + (1...8).flatMap { [$0 << 3, 0] }),
+            (
+                "core-1.img", [0x47, 0x38, 0x05, 0x55],
+                [0x1a, 100] + [UInt8](repeating: 0, count: 50).flatMap { _ in [0x52, 0] }
+            ),
+        ]
+
+        private static func framed(_ entry: [UInt8]) -> [UInt8] { [UInt8(entry.count), 0, 0, 0] + entry }
+
+        @Test("an image of very many small entries", .timeLimit(.minutes(2)), arguments: entries.indices)
+        func smallEntries(index: Int) throws {
+            try TestBed.use { bed in
+                let container = try crowd("eventfd", 1, in: bed)
+                try container.checkpoint(to: "image")
+                let image = container.imageFolder("image")
+                try check(unlink(image + "/checksums.stasis"), "remove the checksums")
+                let (pattern, magic, entry) = Self.entries[index]
+                let names = Files.names(in: image)
+                let prefix = String(pattern.prefix { $0 != "N" })
+                let name = try #require(names.first { $0 == pattern || pattern.contains("N") && $0.hasPrefix(prefix) })
+                var body = entry
+                while body.count < 8 << 20 { body += body }
+                var bytes = [0x19, 0x43, 0x56, 0x54] + magic
+                if !(entry.count > 3 && entry[1...3] == [0, 0, 0]) {
+                    bytes += withUnsafeBytes(of: UInt32(body.count).littleEndian) { Array($0) }
+                }
+                try Files.write(bytes + body, to: "\(image)/\(name)")
+                let (outcome, peak, seconds) = try measured(container.restoreCommand(from: "image"), in: bed)
+                #expect(outcome.status == 1 && outcome.errors.contains("\(name): "), "\(outcome)")
+                #expect(outcome.errors.contains("more memory than a restore may have"), "\(outcome)")
+                #expect(peak < Self.mostMemory, "\(peak) KiB")
+                #expect(seconds < 10)
+                try bed.expectNoLeaks()
+            }
+        }
+
         @Test("a kill that is interrupted reaches all, without a pid namespace too", .timeLimit(.minutes(1)))
         func interruptedKill() throws {
             try TestBed.use { bed in

@@ -113,7 +113,7 @@ enum EventPoll: FileKind {
             var departed: [Int: UInt32] = [:]
             for index in stride(from: 0, to: numbers.count, by: 2) {
                 let (place, target) = (Int(numbers[index]), numbers.dropFirst(index + 1).first ?? id)
-                guard place < set.count, set[place].tfd < 1 << 20, target != id, restore.images.files[target] != nil,
+                guard place < set.count, set[place].tfd < 1 << 20, target != id, restore.images.files.contains(target),
                     departed.updateValue(target, forKey: place) == nil
                 else {
                     throw CheckpointError("\(FileNote.fileName): file \(id): no registration \(place) of another file")

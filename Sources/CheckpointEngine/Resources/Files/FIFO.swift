@@ -141,8 +141,8 @@ enum FIFO: FileKind {
             throw CheckpointError("\(name): somebody outside the container has it open, and has written to it")
         }
         let hungUp = FileNote.numbers(.hungUp, in: workshop)
-        let ahead = workshop.images.files.values.filter { $0.fifo.pipeID == fifo.pipeID && hungUp[$0.id] != nil }
-        for entry in ahead where entry.hasFifo {
+        let ahead = workshop.images.files.all(.fifo).filter { $0.fifo.pipeID == fifo.pipeID && hungUp[$0.id] != nil }
+        for entry in ahead {
             workshop[Self.self].ahead[entry.id] = workshop.keep(try open(entry.fifo, in: workshop))
         }
         // Its coming and going is what readers are told of who were there before.

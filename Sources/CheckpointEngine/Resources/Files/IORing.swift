@@ -266,7 +266,8 @@ enum IORing: FileKind {
     static func plan(_ restore: RestorePlan) throws {
         let state = restore[Self.self]
         var size = 0
-        for (id, file) in restore.images.files where file.hasReg && !file.reg.ext && file.reg.name == name {
+        for file in restore.images.files.all(.reg) where !file.reg.ext && file.reg.name == name {
+            let id = file.id
             try about(fileName(id)) {
                 let bytes = try restore.images.directory.bytes(fileName(id))
                 size += bytes.count

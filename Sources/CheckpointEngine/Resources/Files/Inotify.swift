@@ -103,7 +103,7 @@ enum Inotify: FileKind {
     // MARK: Restore
 
     static func plan(_ restore: RestorePlan) throws {
-        for entry in restore.images.files.values where entry.hasIfy {
+        for entry in restore.images.files.all(.inotify) {
             var numbers: Set<UInt32> = []
             for watch in entry.ify.wd {
                 let path = watch.fHandle.path

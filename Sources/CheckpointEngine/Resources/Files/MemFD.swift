@@ -107,7 +107,7 @@ enum MemFD: FileKind {
 
     static func plan(_ restore: RestorePlan) throws {
         let images = restore.images
-        for file in images.files.values { _ = try SharedMemoryStore.id(of: file, images) }
+        for file in images.files.all(.memfd) { _ = try SharedMemoryStore.id(of: file, images) }
         for entry in images.memoryFiles.values where entry.name != SharedMemory.anonymousName {
             guard entry.name.utf8.count < 250, !entry.name.utf8.contains(0), entry.size <= UInt64(Int64.max),
                 !entry.hasHugetlbFlag, entry.seals & ~MemoryFile.seals == 0,

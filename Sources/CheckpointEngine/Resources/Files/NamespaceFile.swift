@@ -24,7 +24,7 @@ enum NamespaceFile: FileKind {
 
     /// Fails if it is of a namespace in which nobody will be.
     static func plan(_ restore: RestorePlan) throws {
-        for entry in restore.images.files.values.lazy.filter(\.hasNsf).map(\.nsf) {
+        for entry in restore.images.files.all(.ns).map(\.nsf) {
             let (own, inner) = (try own(entry), try inner(entry))
             guard restore.first.ids[own.kind] == entry.nsID || restore[InnerNamespace.self].has(inner) else {
                 throw CheckpointError("file \(entry.id): \(own.file) namespace \(entry.nsID), in which no process is")

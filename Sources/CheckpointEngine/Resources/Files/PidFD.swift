@@ -35,7 +35,7 @@ enum PidFD: FileKind {
 
     static func plan(_ restore: RestorePlan) throws {
         let ids = Set(restore.first.all.map(\.pid))
-        for entry in restore.images.files.values where entry.hasPidfd {
+        for entry in restore.images.files.all(.pidfd) {
             guard entry.pidfd.nspid == -1 || ids.contains(entry.pidfd.nspid) else {
                 throw CheckpointError(
                     "file \(entry.id): a pidfd of \(entry.pidfd.nspid), which is no process of the checkpoint")
@@ -50,7 +50,7 @@ enum PidFD: FileKind {
 
     /// When all processes are there, those that have ended too.
     static func furnish(_ first: ProcessPlan, in workshop: Workshop, area: InjectedArea) throws {
-        let entries = workshop.images.files.values.filter(\.hasPidfd).sorted { $0.id < $1.id }
+        let entries = workshop.images.files.all(.pidfd).sorted { $0.id < $1.id }
         guard !entries.isEmpty else { return }
         let tasks = Dictionary(first.all.map { ($0.pid, $0.stubs[0].hostProcess) }, uniquingKeysWith: { one, _ in one })
         for entry in entries { if let task = tasks[entry.pidfd.nspid] { try open(entry, task, in: workshop) } }

@@ -213,7 +213,7 @@ extension FownEntry {
 
 extension FileEntry {
     /// The entry that has flags and owner: of a FIFO, its path's.
-    func pathEntry(_ files: [UInt32: FileEntry]) -> FileEntry { hasFifo ? files[fifo.regfID] ?? self : self }
+    func pathEntry(_ files: FileTable) -> FileEntry { hasFifo ? files[fifo.regfID] ?? self : self }
 
     /// As /proc/PID/fdinfo tells them, of those that can have O_ASYNC.
     var openFlags: UInt32 {

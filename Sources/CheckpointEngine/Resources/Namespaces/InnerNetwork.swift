@@ -107,8 +107,9 @@ enum InnerNetwork {
             let held = plan.descriptors.map(\.id)
             for id in held + restore.images.filesUnderWay(to: held) where makers[id] == nil { makers[id] = plan }
         }
-        for (id, file) in restore.images.files {
+        for file in restore.images.files.all {
             guard let network = file.network else { continue }
+            let id = file.id
             let isApart = network != 0 && network != own
             guard !isApart || !file.hasIsk || file.isk.type != UInt32(SOCK_STREAM.rawValue) || isIdle(file.isk) else {
                 throw CheckpointError("socket \(id): a connection in a network namespace that is not the container's")
@@ -119,14 +120,17 @@ enum InnerNetwork {
                         + "which has it; this cannot be restored yet")
             }
         }
-        for (id, file) in restore.images.files where file.hasUsk {
+        var peers: [UInt32: [UInt32]] = [:]
+        for file in restore.images.files.all(.unixsk) where file.usk.peer != 0 {
+            peers[file.usk.peer, default: []].append(file.id)
+        }
+        for file in restore.images.files.all(.unixsk) {
+            let id = file.id
             let names = [
                 Array(file.usk.name), PeerCredentials.formerName(restore.images.socketOptions[id] ?? []) ?? [],
             ]
             guard names.contains(where: { $0.first == 0 }) else { continue }
-            let others = restore.images.files.filter { $1.hasUsk && $1.usk.peer != 0 && $1.usk.peer == file.usk.ino }
-                .keys
-            for end in [id] + others {
+            for end in [id] + (peers[file.usk.ino] ?? []) {
                 let peer = try PeerCredentials(restore.images.socketOptions[end] ?? [])
                 guard peer.map({ networks[$0.process] == nil }) ?? true else {
                     throw CheckpointError(

@@ -17,7 +17,7 @@ package struct UserNamespace: Equatable, Sendable, CustomStringConvertible, Kind
         if let configured = restore.policy.userNamespace {
             try dumped.check(restoredIn: configured, of: "config.json")
         }
-        for owner in restore.images.files.values.compactMap(\.signalOwner) { try dumped.check(owner) }
+        for owner in restore.images.files.all.compactMap(\.signalOwner) { try dumped.check(owner) }
         for plan in restore.first.all {
             for (_, core) in plan.everyThread where core.hasThreadCore {
                 try about("\(plan)") { try dumped.check(core.threadCore.creds) }

@@ -12,7 +12,7 @@ final class Letterbox {
     private var scratch: ScratchRoot?
     /// The container's sockets that have names, by them.
     private lazy var senders = Dictionary(
-        workshop.images.files.values.filter { $0.hasUsk && NamedUnixSocket.isLetterbox($0.usk) }
+        workshop.images.files.all(.unixsk).filter { NamedUnixSocket.isLetterbox($0.usk) }
             .map { (Array($0.usk.name), $0.id) }, uniquingKeysWith: { first, _ in first })
 
     init(_ id: UInt32, in workshop: Workshop) throws {

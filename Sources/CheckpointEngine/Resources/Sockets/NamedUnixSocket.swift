@@ -119,7 +119,7 @@ enum NamedUnixSocket: FileKind {
         _ = try connections(restore.images.files)
         var names: Set<[UInt8]> = []
         var files: [String: [UInt32]] = [:]
-        for file in restore.images.files.values where file.hasUsk && !file.usk.name.isEmpty && file.usk.state != 1 {
+        for file in restore.images.files.all(.unixsk) where !file.usk.name.isEmpty && file.usk.state != 1 {
             if file.usk.deleted { continue }
             guard file.usk.name.first == 0 || path(of: file.usk).isAbsolutePath else {
                 throw CheckpointError("unix socket \(file.id): its file is not called by an absolute path")
@@ -322,8 +322,8 @@ enum NamedUnixSocket: FileKind {
     }
 
     /// Which datagram sockets with names are connected to which, in an order in which they can be.
-    static func connections(_ files: [UInt32: FileEntry]) throws -> [(sender: UInt32, receiver: UInt32)] {
-        let boxes = files.values.filter { $0.hasUsk && isLetterbox($0.usk) }.map(\.usk).sorted { $0.id < $1.id }
+    static func connections(_ files: FileTable) throws -> [(sender: UInt32, receiver: UInt32)] {
+        let boxes = files.all(.unixsk).map(\.usk).filter(isLetterbox).sorted { $0.id < $1.id }
         let known = Dictionary(boxes.map { ($0.ino, $0) }, uniquingKeysWith: { first, _ in first })
         func receiver(_ box: UnixSkEntry) -> UnixSkEntry? { box.peer == 0 ? nil : known[box.peer] }
         // How many come before each: those that are connected to it, but for its own peer.

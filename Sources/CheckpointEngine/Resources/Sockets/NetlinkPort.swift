@@ -74,8 +74,8 @@ enum NetlinkPort: FileKind {
     // MARK: Restore
 
     static func plan(_ restore: RestorePlan) throws {
-        for (id, file) in restore.images.files where file.hasNlsk {
-            let wanted = file.nlsk
+        for file in restore.images.files.all(.netlinksk) {
+            let (id, wanted) = (file.id, file.nlsk)
             let isFree = wanted.protocol != generic || wanted.groups.allSatisfy { $0 == 0 }
             guard protocols.contains(wanted.protocol), isFree, wanted.groups.count <= 1024
             else {

@@ -102,8 +102,8 @@ enum PacketSocket: FileKind {
     // MARK: Restore
 
     static func plan(_ restore: RestorePlan) throws {
-        for (id, file) in restore.images.files where file.hasPsk {
-            let wanted = file.psk
+        for file in restore.images.files.all(.packetsk) {
+            let (id, wanted) = (file.id, file.psk)
             let isMember = wanted.mclist.count <= mostMemberships && wanted.mclist.allSatisfy { $0.addr.count <= 32 }
             let isFanout = wanted.fanout == noFanout || fanoutTypes.contains(wanted.fanout >> 16 & 0xff)
             guard types.contains(wanted.type), wanted.protocol <= 0xffff, isMember, isFanout, !wanted.hasRxRing,

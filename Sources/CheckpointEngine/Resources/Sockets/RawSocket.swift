@@ -104,8 +104,8 @@ enum RawSocket: FileKind {
     // MARK: Restore
 
     static func plan(_ restore: RestorePlan) throws {
-        for (id, file) in restore.images.files where file.hasIsk && isOne(file.isk) {
-            let wanted = file.isk
+        for file in restore.images.files.all(.inetsk) where isOne(file.isk) {
+            let (id, wanted) = (file.id, file.isk)
             try about("socket \(id)") {
                 let (local, remote) = (try wanted.local(interface: 0), try wanted.remote(interface: 0))
                 guard [connected, unconnected].contains(wanted.state), 1...255 ~= wanted.proto,

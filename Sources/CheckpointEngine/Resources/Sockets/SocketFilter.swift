@@ -33,9 +33,9 @@ enum SocketFilter: Kind {
     // MARK: Restore
 
     static func plan(_ restore: RestorePlan) throws {
-        for (id, file) in restore.images.files {
+        for file in restore.images.files.all {
             guard let count = file.socketOptions?.soFilter.count, count > longest else { continue }
-            throw CheckpointError("socket \(id): a filter of \(count) instructions is none")
+            throw CheckpointError("socket \(file.id): a filter of \(count) instructions is none")
         }
     }
 

@@ -152,8 +152,8 @@ enum TCPConnection: Kind {
     static func plan(_ restore: RestorePlan) throws {
         var names: Set<ConnectionName> = []
         var ports: Set<UInt16> = []
-        for (id, file) in restore.images.files where file.hasIsk && TCPSocket.isOne(file.isk) {
-            let wanted = file.isk
+        for file in restore.images.files.all(.inetsk) where TCPSocket.isOne(file.isk) {
+            let (id, wanted) = (file.id, file.isk)
             guard wanted.proto == 6 || TCPSocket.isWithoutPeer(wanted) else {
                 throw CheckpointError("socket \(id): an MPTCP connection cannot be restored yet")
             }

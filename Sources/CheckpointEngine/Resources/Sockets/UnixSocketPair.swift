@@ -141,9 +141,9 @@ enum UnixSocketPair: FileKind {
 
     static func plan(_ restore: RestorePlan) throws {
         let state = restore[UnixSocketPair.self]
-        for (id, entry) in restore.images.files where entry.hasUsk {
+        for entry in restore.images.files.all(.unixsk) {
             if entry.usk.ino != 0 { state.entries[entry.usk.ino] = entry.usk }
-            if entry.usk.state == 10, !entry.usk.deleted { state.listeners[Array(entry.usk.name)] = id }
+            if entry.usk.state == 10, !entry.usk.deleted { state.listeners[Array(entry.usk.name)] = entry.id }
         }
     }
 

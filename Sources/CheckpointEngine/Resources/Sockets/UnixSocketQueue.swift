@@ -233,7 +233,7 @@ enum UnixSocketQueue: Kind {
                 }
                 // A stream has none without bytes.
                 guard message.rights.isEmpty || message.place.count > 0 || socket.usk.type != UInt32(stream),
-                    message.rights.allSatisfy({ images.files[$0] != nil })
+                    message.rights.allSatisfy({ images.files.contains($0) })
                 else { throw CheckpointError("sk-queues.img: socket \(id): files under way that cannot be") }
             }
         }

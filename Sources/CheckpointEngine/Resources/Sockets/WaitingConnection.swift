@@ -116,7 +116,8 @@ enum WaitingConnection: Kind {
     static func plan(_ restore: RestorePlan) throws {
         let state = restore[Self.self]
         fill(state, restore)
-        for (id, file) in restore.images.files where file.hasUsk {
+        for file in restore.images.files.all(.unixsk) {
+            let id = file.id
             let isListed = (restore.images.socketOptions[id] ?? []).contains(where: keeps)
             guard file.usk.state == listening else {
                 if isListed {
@@ -134,7 +135,7 @@ enum WaitingConnection: Kind {
     }
 
     private static func fill(_ state: RestoreState, _ restore: RestorePlan) {
-        let sockets = restore.images.files.values.filter(\.hasUsk).map(\.usk)
+        let sockets = restore.images.files.all(.unixsk).map(\.usk)
         let listeners = Set(sockets.filter(isListener).map(\.ino))
         var waiting: Set<UInt32> = []
         for socket in sockets where socket.peer != 0 && listeners.contains(socket.peer) {

@@ -98,7 +98,7 @@ enum ConsoleTerminal: FileKind {
         restore[ConsoleTerminal.self].entries = entries
         let known = Dictionary(entries.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
         for info in entries { try info.check(restore.policy) }
-        for file in restore.images.files.values where file.hasTty && !restore[Pseudoterminal.self].has(file) {
+        for file in restore.images.files.all(.tty) where !restore[Pseudoterminal.self].has(file) {
             guard let info = known[file.tty.ttyInfoID], info.type == .pty || info.type == .ctty else {
                 throw CheckpointError("files.img: file \(file.id): a terminal of a kind that cannot be restored yet")
             }
@@ -161,7 +161,7 @@ enum ConsoleTerminal: FileKind {
             try stub.run(program, agent: area.base)
         }
         let controlling = Set(entries.lazy.filter { $0.type == .ctty }.map(\.id))
-        for file in workshop.images.files.values.sorted(by: { $0.id < $1.id }) where file.hasTty {
+        for file in workshop.images.files.all(.tty).sorted(by: { $0.id < $1.id }) {
             guard controlling.contains(file.tty.ttyInfoID) else { continue }
             var opening = Program(area.main)
             openControlling(CInt(bitPattern: file.tty.flags) & (O_ACCMODE | O_NONBLOCK), in: &opening)

@@ -177,7 +177,7 @@ enum Pseudoterminal: FileKind {
             if info.exclusive { state.exclusive.insert(info.id) }
         }
         var outer: Set<UInt32> = []
-        for file in restore.images.files.values where file.hasTty {
+        for file in restore.images.files.all(.tty) {
             guard let index = state.numbers[file.tty.ttyInfoID], let info = state.infos[index] else { continue }
             if file.tty.ttyInfoID == info.id {
                 guard outer.insert(index).inserted else {
@@ -198,7 +198,7 @@ enum Pseudoterminal: FileKind {
         guard try filesystemMagic(of: folder.raw) == 0x1cd1,
             try !MountLine.all(of: "self").contains(where: { $0.device == device })
         else { throw CheckpointError("/dev/pts is no devpts of the container's own, where its terminals could be") }
-        let files = workshop.images.files.values.filter { state.has($0) }.sorted { $0.id < $1.id }
+        let files = workshop.images.files.all(.tty).filter { state.has($0) }.sorted { $0.id < $1.id }
         // The kernel gives the lowest number that is free; those between are let go again.
         var between: [CInt] = []
         defer { for spare in between { close(spare) } }
@@ -228,7 +228,7 @@ enum Pseudoterminal: FileKind {
     /// When all have been opened: nobody else may.
     static func settle(_ first: ProcessPlan, in workshop: Workshop, area: InjectedArea) throws {
         let exclusive = workshop[Self.self].exclusive
-        for file in workshop.images.files.values where file.hasTty && exclusive.contains(file.tty.ttyInfoID) {
+        for file in workshop.images.files.all(.tty) where exclusive.contains(file.tty.ttyInfoID) {
             guard workshop.has(file.id) else { continue }
             try TerminalState.makeExclusive(try workshop.descriptor(for: file.id))
         }

@@ -1,0 +1,61 @@
+import SwiftProtobuf
+
+/// Every open file of a checkpoint: `files.img`.
+///
+/// An entry that is decoded takes one to two kilobytes, twenty bytes of which are its file's. So they are kept as they
+/// came, and decoded when somebody asks.
+package struct FileTable: Sendable {
+    private var bytes: [UInt8] = []
+    private var places: [UInt32: Range<Int>] = [:]
+    private var ids: [FdTypes: [UInt32]] = [:]
+
+    package init() {}
+
+    /// Reads a `files.img` to its end.
+    package init(_ reader: inout ImageReader) throws(ImageError) {
+        while !reader.isAtEnd {
+            let (entry, body) = try reader.nextWithBytes(as: FileEntry.self)
+            guard entry.kinds == [entry.type] else {
+                let kinds = entry.kinds.map { "\($0)" }.joined(separator: ", ")
+                throw reader.malformed("file \(entry.id) is called \(entry.type), and is \(kinds)")
+            }
+            guard places[entry.id] == nil else { throw reader.malformed("file \(entry.id) is there twice") }
+            add(entry, body)
+        }
+    }
+
+    package mutating func add(_ entry: FileEntry) throws { add(entry, try entry.serializedBytes() as [UInt8]) }
+
+    private mutating func add(_ entry: FileEntry, _ body: some Collection<UInt8>) {
+        places[entry.id] = bytes.count..<bytes.count + body.count
+        bytes.append(contentsOf: body)
+        ids[entry.type, default: []].append(entry.id)
+    }
+
+    package subscript(id: UInt32) -> FileEntry? {
+        places[id].flatMap { try? FileEntry(serializedBytes: Array(bytes[$0])) }
+    }
+
+    package func contains(_ id: UInt32) -> Bool { places[id] != nil }
+
+    /// Those of one type, in their order in the image.
+    package func all(_ type: FdTypes) -> some Sequence<FileEntry> {
+        (ids[type] ?? []).lazy.compactMap { self[$0] }
+    }
+
+    /// Those of every type, by their ids.
+    package var all: some Sequence<FileEntry> { places.keys.sorted().lazy.compactMap { self[$0] } }
+}
+
+extension FileEntry {
+    /// Which kinds of file it describes: one, if it is as it should be.
+    fileprivate var kinds: [FdTypes] {
+        let described: [(FdTypes, Bool)] = [
+            (.reg, hasReg), (.inetsk, hasIsk), (.ns, hasNsf), (.packetsk, hasPsk), (.netlinksk, hasNlsk),
+            (.eventfd, hasEfd), (.eventpoll, hasEpfd), (.signalfd, hasSgfd), (.tunf, hasTunf), (.timerfd, hasTfd),
+            (.inotify, hasIfy), (.fanotify, hasFfy), (.ext, hasExt), (.unixsk, hasUsk), (.fifo, hasFifo),
+            (.pipe, hasPipe), (.tty, hasTty), (.memfd, hasMemfd), (.bpfmap, hasBpf), (.pidfd, hasPidfd),
+        ]
+        return described.filter(\.1).map(\.0)
+    }
+}
