@@ -40,9 +40,12 @@ final class ContainerTasks {
                 )
             }
             sawChange = !isThawed
-            processes = try look(request.firstProcess, isThawed: isThawed)
-            try lookAtGuests(request.options.execPolicy, isThawed: isThawed)
-            if !isThawed {
+            if isThawed {
+                processes = try look(request.firstProcess)
+                try lookAtGuests(request.options.execPolicy)
+            } else {
+                // Where most are met, and all move still. Nobody stands longer than it takes to find the others.
+                try interrupt(request.firstProcess)
                 // All tasks known so far are interrupted.
                 if request.isPaused { try request.thaw() }
                 isThawed = true
@@ -63,18 +66,28 @@ final class ContainerTasks {
     private var waiting: [pid_t] = []
     private var stops: [pid_t: Stop] = [:]
 
-    private func lookAtGuests(_ policy: Guest.Policy, isThawed: Bool) throws {
+    private func lookAtGuests(_ policy: Guest.Policy) throws {
         leftOut = []
         for guest in guests {
-            let met = try look(guest, below: processes.first, isThawed: isThawed)
+            let met = try look(guest, below: processes.first)
             if policy == .keep { processes += met } else { leftOut += met }
+        }
+    }
+
+    /// Goes through a tree that runs, parents first, and asks everybody to stop.
+    private func interrupt(_ root: pid_t) throws {
+        var next = [root]
+        while let pid = next.popLast() {
+            guard let threads = try? directoryEntries("/proc/\(pid)/task").compactMap({ pid_t($0) }) else { continue }
+            try seize(threads, of: pid, isThawed: false)
+            next += threads.flatMap { children(of: $0) }.reversed()
         }
     }
 
     /// Goes through a tree, parents first, and seizes what is new in it.
     ///
     /// - Parameter parent: whose child its root is in the image; nil for the first process.
-    private func look(_ root: pid_t, below parent: CapturedProcess? = nil, isThawed: Bool) throws -> [CapturedProcess] {
+    private func look(_ root: pid_t, below parent: CapturedProcess? = nil) throws -> [CapturedProcess] {
         var processes: [CapturedProcess] = []
         var next: [(pid: pid_t, parent: CapturedProcess?)] = [(root, parent)]
         while let (pid, parent) = next.popLast() {
@@ -92,13 +105,7 @@ final class ContainerTasks {
             // One that has ended is its parent's affair, outside.
             if process.isGuest, process.isZombie { continue }
             processes.append(process)
-            for task in threads where !seized.contains(task) && !workers.contains(task) {
-                if threads.count > 1, isWorker(task, of: process) {
-                    workers.insert(task)
-                } else {
-                    try seize(task, of: process, isThawed: isThawed)
-                }
-            }
+            try seize(threads, of: pid, isThawed: true)
             next += threads.flatMap { children(of: $0) }.reversed().map { ($0, process) }
         }
         return processes
@@ -113,8 +120,8 @@ final class ContainerTasks {
 
     /// Whether it is the kernel's own thread that works for io_uring (PF_IO_WORKER). It executes nothing of the program's, and
     /// an interrupt would end with EINTR what it waits for.
-    private func isWorker(_ task: pid_t, of process: CapturedProcess) -> Bool {
-        let place = "/proc/\(process.hostPid)/task/\(task)"
+    private func isWorker(_ task: pid_t, of process: pid_t) -> Bool {
+        let place = "/proc/\(process)/task/\(task)"
         guard (try? commandName(at: place))?.hasPrefix("iou-") == true else { return false }
         return (try? ProcessStatus(task, path: place))?.isWorker ?? false
     }
@@ -128,7 +135,17 @@ final class ContainerTasks {
         }
     }
 
-    private func seize(_ task: pid_t, of process: CapturedProcess, isThawed: Bool) throws {
+    private func seize(_ threads: [pid_t], of process: pid_t, isThawed: Bool) throws {
+        for task in threads where !seized.contains(task) && !workers.contains(task) {
+            if threads.count > 1, isWorker(task, of: process) {
+                workers.insert(task)
+            } else {
+                try seize(task, of: process, isThawed: isThawed)
+            }
+        }
+    }
+
+    private func seize(_ task: pid_t, of process: pid_t, isThawed: Bool) throws {
         do {
             try Ptrace(task).seize(TracedThread.options)
             try Ptrace(task).interrupt()
@@ -140,6 +157,7 @@ final class ContainerTasks {
             let tracer = status.tracer
             // Created by a task that was seized already, and so traced from birth.
             guard tracer == getpid() else {
+                let process = try CapturedProcess(hostPid: process, parent: nil)
                 throw CheckpointError(
                     "\(process): \(tracer == 0 ? "the kernel does not let it be traced" : "is traced by process \(tracer) (\(commandName(tracer)))")"
                 )

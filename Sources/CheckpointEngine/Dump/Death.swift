@@ -18,9 +18,9 @@ enum Death {
 
     /// `was killed (signal 9)`, `ended`; `nil` for a process that lives.
     private static func cause(_ pid: pid_t) -> String? {
-        // A task that was killed fails every call before it is a zombie.
+        // A task that was killed fails every call before it is a zombie. The container still stands: no more than one file is read.
         for _ in 0..<100 {
-            guard let status = try? ProcessStatus(pid) else { return "ended" }
+            guard let status = try? ProcessStatus(statOf: pid) else { return "ended" }
             if status.isZombie { return cause(ofZombie: status) }
             guard status.isKilled else { return nil }
             usleep(10_000)

@@ -13,12 +13,19 @@ struct ProcessStatus {
     init(_ task: pid_t, path: String? = nil) throws {
         let path = path ?? "/proc/\(task)"
         let status = try readFile("\(path)/status")
+        self.init(task, status: status, stat: try Self.stat(at: path))
+    }
+
+    /// Of what only /proc/PID/stat tells: whether it lives.
+    init(statOf task: pid_t) throws { self.init(task, status: [], stat: try Self.stat(at: "/proc/\(task)")) }
+
+    private static func stat(at path: String) throws -> ArraySlice<UInt8> {
         // The second field is the command in parentheses, which may contain anything.
         let text = try readFile("\(path)/stat")
         guard let close = text.lastIndex(of: UInt8(ascii: ")")) else {
             throw CheckpointError("\(path)/stat: no command in it")
         }
-        self.init(task, status: status, stat: text[(close + 1)...].dropFirst())
+        return text[(close + 1)...].dropFirst()
     }
 
     /// What tells one thread of a process from another: without stat, which is the process's.
@@ -64,13 +71,12 @@ struct ProcessStatus {
         return nil
     }
 
-    var state: Character { field("State")?.first ?? "?" }
+    var state: Character { field("State")?.first ?? stat.first.map { Character(UnicodeScalar($0)) } ?? "?" }
     var isZombie: Bool { state == "Z" || state == "X" }
-    /// Whether it has SIGKILL, or is on its way out (PF_EXITING).
+    /// Whether it has SIGKILL, which every thread of a process gets, or is on its way out (PF_EXITING).
     var isKilled: Bool {
         let kill = UInt64(1) << UInt64(SIGKILL - 1)
-        let pending = ["SigPnd", "ShdPnd"].contains { (UInt64(field($0) ?? "", radix: 16) ?? 0) & kill != 0 }
-        return pending || ((try? stat(9)) ?? 0) & 0x4 != 0
+        return ((try? stat(31)) ?? 0) & kill != 0 || ((try? stat(9)) ?? 0) & 0x4 != 0
     }
     /// Whether it has not executed a program since it was made (PF_FORKNOEXEC).
     var isFork: Bool { ((try? stat(9)) ?? 0) & 0x40 != 0 }
