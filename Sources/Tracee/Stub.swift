@@ -104,6 +104,9 @@ public final class Stub {
         try memory.write(program.space.data, program.data)
         var registers = template
         registers.orig_rax = UInt64.max
+        // Where no call ends the program, the agent finds neither a socket nor a place to write: SIGSEGV.
+        registers.r13 = UInt64.max
+        registers.r12 = 0
         registers.rip = (agent + Agent.runEntry).raw
         registers.rbx = program.space.table.raw
         registers.rbp = UInt64(table.calls.count)
@@ -123,6 +126,7 @@ public final class Stub {
                 }
                 born.append(child)
             case .signal(SIGSTOP) where try isEnd(of: program, agent: agent): break loop
+            case .signal(SIGSEGV): throw try failureToStop(after: program)
             case .signal(let signal): try hold(signal)
             case .systemCall, .interrupted, .groupStop, .event: break
             case .exited(let status): throw .unexpected(tid, "exited with \(status) while it is being restored")
@@ -146,6 +150,14 @@ public final class Stub {
         let signal = try ptrace.signalInformation()
         return registers.rip == (agent + Agent.behindSystemCall).raw && registers.rbx == entry.raw
             && signal.code == SignalInformation.ofThread && signal.sender == process
+    }
+
+    /// What a fault in a stub is: the calls that end a program were refused, or something else.
+    private func failureToStop(after program: Program) throws(TraceeError) -> TraceeError {
+        let result = try TaskMemory(tid).value(program.resultOfEnd, as: Int64.self)
+        guard (-4095..<0).contains(result) else { return .unexpected(tid, "signal 11 while it is being restored") }
+        let call = "SIGSTOP to itself, which the policy of the security module must allow (SELinux: process sigstop)"
+        return .refused(tid, call: call, errno: Errno(rawValue: CInt(-result)))
     }
 
     /// Keeps a signal that is not the program's own from the stub.
@@ -182,6 +194,9 @@ public final class Stub {
 extension Program {
     /// More than one, since the kernel drops a SIGSTOP of the stub's while one of somebody else's waits.
     static let ends = 4
+
+    /// Where the first of the calls that are added at the end leaves its result.
+    var resultOfEnd: RemoteAddress { space.table + (calls.count * Self.entrySize + 56) }
 
     /// Ends the program with a stop that no mask and no handler can hinder, for the tracer to see.
     mutating func stopAtEnd(process: pid_t, thread: pid_t) {

@@ -188,13 +188,18 @@ func enter(_ threads: [TracedThread], of process: pid_t) throws -> AgentSession 
 
 /// The unused end of the kernel's own code (vdso) in a process.
 private func codeCave(in process: pid_t) throws -> RemoteAddress {
+    let (base, code) = try kernelCode(in: process)
+    // Not only zeros: what an engine that died has left there may be overwritten.
+    return base + ((code.count - AgentSession.caveSize) & ~15)
+}
+
+/// The kernel's own code (vdso) in a process, and where it is.
+func kernelCode(in process: pid_t) throws -> (base: RemoteAddress, code: [UInt8]) {
     for line in try readText("/proc/\(process)/maps").split(separator: "\n") where line.hasSuffix("[vdso]") {
         let bounds = line.split(separator: " ")[0].split(separator: "-").compactMap { UInt64($0, radix: 16) }
         guard bounds.count == 2 else { continue }
-        let code = try TaskMemory(process).read(RemoteAddress(bounds[0]), count: Int(bounds[1] - bounds[0]))
-        let start = (code.count - AgentSession.caveSize) & ~15
-        // Not only zeros: what an engine that died has left there may be overwritten.
-        if start > 0 { return RemoteAddress(bounds[0]) + start }
+        let base = RemoteAddress(bounds[0])
+        return (base, try TaskMemory(process).read(base, count: Int(bounds[1] - bounds[0])))
     }
-    throw SystemError(.noSuchFileOrDirectory, "find unused code in process \(process)")
+    throw SystemError(.noSuchFileOrDirectory, "find the vdso of process \(process)")
 }
