@@ -70,7 +70,10 @@ check_restored_processes_have_their_labels() {
     command_is sh -c 'sleep 1000 & wait'
     start
     runtime checkpoint --image-path /work/labelled --work-path /work $id || { cat /work/dump.log; exit 1; }
-    restore() { runtime restore -d "$@" --image-path /work/labelled --work-path /work -b "$bundle" $id </dev/null; }
+    restore() {
+        runtime restore -d "$@" --image-path /work/labelled --work-path /work -b "$bundle" $id </dev/null >>/work/output 2>&1 ||
+            { cat /work/output; return 1; }
+    }
     restore
     local one
     for one in $(runtime ps -f json $id | jq '.[]'); do [ "$(label "$one")" = $process ]; done
@@ -79,6 +82,18 @@ check_restored_processes_have_their_labels() {
     [ "$(label "$(pid)")" = ${process/c1,c2/c3} ]
     runtime delete --force $id
     refused 'SELinux label' restore --lsm-profile selinux:system_u:system_r:vmclosed_t:s0
+}
+
+check_streams_that_the_policy_keeps_away_are_named() {
+    [ "$runtime" = stasis ] || skip "runc needs CRIU"
+    labelled
+    start
+    runtime checkpoint --image-path /work/stream --work-path /work $id || { cat /work/dump.log; exit 1; }
+    : >/work/foreign
+    chcon ${files/file_t/secret_t} /work/foreign
+    refused 'keeps /work/foreign from it, which it had as descriptor 0' \
+        runtime restore -d --image-path /work/stream --work-path /work -b "$bundle" $id </work/foreign
+    [ -z "$(runtime list -q)" ]
 }
 
 check_terminal_works() {

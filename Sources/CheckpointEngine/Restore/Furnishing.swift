@@ -259,15 +259,32 @@ struct Furnishing {
         let ours = try Pidfd(pid: stub.hostProcess).descriptor(1)
         try runner.add { $0.call("close", Int(SYS_close), [1]) }
         try runner.flush()
-        // No more at once than the socket has room for: nobody takes anything out while the engine sends.
-        for flight in stride(from: 0, to: sent.count, by: 250 * 32) {
-            for start in stride(from: flight, to: min(flight + 250 * 32, sent.count), by: 250) {
-                try sendMessage(ours.raw, [1], descriptors: Array(sent[start..<min(start + 250, sent.count)]))
-                try runner.add { Self.receiveMessage(socket, in: &$0) }
+        // No more at once than the kernel takes in a message: nobody takes anything out while the engine sends.
+        for start in stride(from: 0, to: sent.count, by: 250) {
+            let end = min(start + 250, sent.count)
+            try sendMessage(ours.raw, [1], descriptors: Array(sent[start..<end]))
+            var last: Program.Reference?
+            try runner.add {
+                Self.receiveMessage(socket, in: &$0)
+                last = $0.call("fcntl F_GETFD", Int(SYS_fcntl), [UInt64(end - 1), UInt64(F_GETFD)], tolerated: [EBADF])
             }
-            try runner.flush()
+            let results = try runner.flush().results
+            if let last, results[last] < 0 { throw try refusal(from: start, task: runner.stub.tid) }
         }
         return socket
+    }
+
+    /// Of a message that a task did not get as a whole: the kernel stops at the first file that a security module refuses.
+    ///
+    /// - Parameter start: the number at which the message's first file was to arrive.
+    private func refusal(from start: Int, task: pid_t) throws -> CheckpointError {
+        let there = Set(try directoryEntries("/proc/\(task)/fd"))
+        let missing = (start..<sent.count).first { !there.contains(String($0)) } ?? start
+        let place = missing < kept.count ? "as descriptor \(kept[missing].fd)" : "to be mapped, run or worked in"
+        let file = try linkTarget("/proc/self/fd/\(sent[missing])")
+        return CheckpointError(
+            "\(plan): the policy of the security module keeps \(file) from it, which it had \(place); allow it there"
+                + " (SELinux: fd use, and to read or write it as it is open), or give the container another file")
     }
 
     /// A header of its own for each message: the kernel writes into it how much control data came.
