@@ -8,9 +8,18 @@ public struct FileHandle: Equatable, Sendable {
     public init(type: Int32, bytes: [UInt8]) { (self.type, self.bytes) = (type, bytes) }
 
     /// That of a name in a directory, not followed where it is a link. On some file systems (overlay) it tells files apart, but
-    /// does not open them: AT_HANDLE_FID, kernel 6.5.
+    /// does not open them: AT_HANDLE_FID, kernel 6.5. Before, those have none.
     public init(at directory: CInt, _ name: String) throws(SystemError) {
-        var handle = Self.header(count: Self.mostBytes, type: 0) + [UInt8](repeating: 0, count: Self.mostBytes)
+        do throws(SystemError) {
+            self = try Self.ask(directory, name, 0x200)
+        } catch {
+            guard error.errno == .invalidArgument else { throw error }
+            self = try Self.ask(directory, name, 0)
+        }
+    }
+
+    private static func ask(_ directory: CInt, _ name: String, _ flag: CInt) throws(SystemError) -> FileHandle {
+        var handle = header(count: mostBytes, type: 0) + [UInt8](repeating: 0, count: mostBytes)
         var mount: CInt = 0
         let follow = name.isEmpty ? CLINUX_AT_EMPTY_PATH : 0
         try system("handle of \(name)") {
@@ -19,7 +28,7 @@ public struct FileHandle: Equatable, Sendable {
                     name.withCString {
                         clinux_syscall(
                             Int(SYS_name_to_handle_at), Int(directory), Int(bitPattern: $0),
-                            Int(bitPattern: handle.baseAddress), Int(bitPattern: mount), Int(follow) | 0x200, 0)
+                            Int(bitPattern: handle.baseAddress), Int(bitPattern: mount), Int(follow | flag), 0)
                     }
                 }
             }
@@ -27,7 +36,7 @@ public struct FileHandle: Equatable, Sendable {
         let (count, type) = handle.withUnsafeBytes {
             ($0.loadUnaligned(as: UInt32.self), $0.loadUnaligned(fromByteOffset: 4, as: Int32.self))
         }
-        self.init(type: type, bytes: Array(handle[8..<8 + min(Int(count), Self.mostBytes)]))
+        return FileHandle(type: type, bytes: Array(handle[8..<8 + min(Int(count), mostBytes)]))
     }
 
     private static func header(count: Int, type: Int32) -> [UInt8] {
