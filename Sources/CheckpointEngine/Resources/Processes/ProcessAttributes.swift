@@ -9,11 +9,16 @@ enum ProcessAttributes: ProcessKind {
         let dumpable: Program.Reference
         let hugePagesOff: Program.Reference
         let reaper: RemoteAddress
-        let barriers: Program.Reference
+        let registrations: Program.Reference
+        /// As ``barriers``.
+        let made: [Program.Reference?]
     }
 
-    /// membarrier(2): the commands that register a process for one kind of barrier each.
-    private static let barriers: [UInt32] = [0x4, 0x10, 0x40, 0x100]
+    /// membarrier(2): the commands that register a process for one kind of barrier each, and those that make such a barrier,
+    /// which fail where the registration is not there. MEMBARRIER_CMD_GLOBAL_EXPEDITED never does.
+    private static let barriers: [(registration: UInt32, barrier: UInt64?)] = [
+        (0x4, nil), (0x10, 0x8), (0x40, 0x20), (0x100, 0x80),
+    ]
 
     static func ask(_ process: CapturedProcess, in program: inout Program, of dump: Dump) -> ProcessAnswer? {
         let reaper = program.reserve(8)
@@ -24,8 +29,11 @@ enum ProcessAttributes: ProcessKind {
             hugePagesOff: program.call("prctl PR_GET_THP_DISABLE", Int(SYS_prctl), [42, 0, 0, 0, 0]),
             reaper: reaper,
             // MEMBARRIER_CMD_GET_REGISTRATIONS, Linux 6.3.
-            barriers: program.call(
-                "membarrier", Int(SYS_membarrier), [0x200, 0, 0], tolerated: [EINVAL, ENOSYS]))
+            registrations: program.call(
+                "membarrier", Int(SYS_membarrier), [0x200, 0, 0], tolerated: [EINVAL, ENOSYS]),
+            made: barriers.map { _, barrier in
+                barrier.map { program.call("membarrier \($0)", Int(SYS_membarrier), [$0, 0, 0], tolerated: nil) }
+            })
         return { results, images in
             try capture(question, results, process, into: &images.task)
             try captureLayout(question, results, process, into: &images.mm)
@@ -40,8 +48,18 @@ enum ProcessAttributes: ProcessKind {
             ?? 0
         entry.oomScoreAdj =
             Int32(try readText("/proc/\(process.task)/oom_score_adj").split(separator: "\n").first ?? "0") ?? 0
-        entry.membarrierRegistrationMask = UInt32(max(0, results[question.barriers]))
+        entry.membarrierRegistrationMask = registrations(question, results)
         entry.childSubreaper = (results.value(question.reaper, as: Int32.self) ?? 0) != 0
+    }
+
+    /// Before Linux 6.3, which does not tell, the one that no barrier asks for counts as there: with it the barriers of others
+    /// reach the process, too.
+    private static func registrations(_ question: Question, _ results: Program.Results) -> UInt32 {
+        let told = results[question.registrations]
+        guard told == -Int(EINVAL) else { return UInt32(max(0, told)) }
+        return zip(barriers, question.made).reduce(0) { mask, kind in
+            kind.1.map { results[$0] == 0 } ?? true ? mask | kind.0.registration : mask
+        }
     }
 
     /// The layout of the address space. proc_pid_stat(5) tells most of it.
@@ -107,7 +125,7 @@ enum ProcessAttributes: ProcessKind {
     }
 
     static func recreateBarriers(_ core: TaskCoreEntry, in program: inout Program) {
-        for command in barriers where core.membarrierRegistrationMask & command != 0 {
+        for (command, _) in barriers where core.membarrierRegistrationMask & command != 0 {
             program.call("membarrier \(command)", Int(SYS_membarrier), [UInt64(command), 0, 0])
         }
     }
