@@ -6,8 +6,9 @@ public struct Pidfd: ~Copyable, Sendable {
 
     /// - Parameter flags: O_NONBLOCK, and from kernel 6.9 O_EXCL: of a thread (PIDFD_THREAD).
     public init(pid: pid_t, flags: CInt = 0) throws(SystemError) {
+        let what = flags & O_EXCL == 0 ? "process \(pid)" : "thread \(pid) (PIDFD_THREAD, Linux 6.9)"
         descriptor = OwnedDescriptor(
-            CInt(try systemCall("pidfd_open of process \(pid)", Int(CLINUX_SYS_pidfd_open), Int(pid), Int(flags))))
+            CInt(try systemCall("pidfd_open of \(what)", Int(CLINUX_SYS_pidfd_open), Int(pid), Int(flags))))
     }
 
     public var raw: CInt { descriptor.raw }

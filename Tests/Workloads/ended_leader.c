@@ -1,5 +1,6 @@
 // A process whose first thread has ended before the others: to /proc it looks like one that has ended, and its parent
 // hears of its end when the last thread is gone. What that first thread was can still be seen.
+// needs kernel: 6.9
 // capabilities: CAP_SETUID CAP_SETGID
 #include "workload.h"
 #include <poll.h>

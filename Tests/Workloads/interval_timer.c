@@ -1,4 +1,5 @@
 // Interval timers: setitimer's three and those of timer_create, with their ids, targets and overruns.
+// needs kernel: 6.15
 #include "workload.h"
 #include <sys/time.h>
 

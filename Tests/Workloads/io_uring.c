@@ -1,6 +1,7 @@
 // Rings of io_uring in which nothing is under way: counters that have gone round, completions that nobody has read, entries
 // that are not submitted, one ring of two processes, one in an epoll set, and a thread that sleeps in io_uring_enter(2).
 // Whatever is submitted afterwards is done.
+// needs kernel: 6.8
 // seccomp: none
 #include "ring.h"
 #include <sys/epoll.h>

@@ -1,5 +1,6 @@
 // Rings of io_uring for which threads of the kernel's submit (IORING_SETUP_SQPOLL), one of them on a processor of its own, and
 // threads of the program's whose ids the kernel would give to those, if nobody told it which it gave last.
+// needs kernel: 6.8
 // seccomp: none
 #include "ring.h"
 #include <dirent.h>

@@ -78,7 +78,7 @@ enum PosixTimer: ProcessKind {
     /// PR_TIMER_CREATE_RESTORE_IDS, Linux 6.15, takes the id that the caller asks for.
     static func recreate(_ timers: [PosixTimerEntry], in program: inout Program) {
         guard !timers.isEmpty else { return }
-        program.call("prctl PR_TIMER_CREATE_RESTORE_IDS", Int(SYS_prctl), [77, 1, 0, 0, 0])
+        program.call("prctl PR_TIMER_CREATE_RESTORE_IDS (Linux 6.15)", Int(SYS_prctl), [77, 1, 0, 0, 0])
         for timer in timers {
             // struct sigevent: value 8, signo 4, notify 4, thread id 4, padded to 64.
             var event = [UInt8](repeating: 0, count: 64)
