@@ -78,12 +78,26 @@ package struct CheckpointStatistics: Sendable {
 ///
 /// Phases: look (what is dear to read is read while it runs) → stop → collect → pages → let run again or keep standing →
 /// write → publish → end. Until the end every failure lets the container go on as it was; the files that were written so far
-/// are the caller's to remove.
+/// are the caller's to remove. Where its programs only have to read something first, all of it is tried again (``Attempts``).
 ///
 /// - Parameters:
 ///   - directory: a new one.
 ///   - publish: called with all images durable in `directory`, while the container stands still or goes on.
 package func checkpoint(
+    _ request: CheckpointRequest, into directory: borrowing OwnedDescriptor, publish: () throws -> Void
+) throws -> CheckpointStatistics {
+    var attempts = Attempts()
+    while true {
+        do { return try attempt(request, into: directory, publish: publish) } catch {
+            try attempts.wait(after: error, of: request)
+            for name in try directoryEntries(at: directory.raw, ".") {
+                try system("remove \(name)") { unlinkat(directory.raw, name, 0) }
+            }
+        }
+    }
+}
+
+private func attempt(
     _ request: CheckpointRequest, into directory: borrowing OwnedDescriptor, publish: () throws -> Void
 ) throws -> CheckpointStatistics {
     var tasks: ContainerTasks?

@@ -141,7 +141,7 @@ enum FileLock: FileAttribute {
     /// Whether it can be taken again, by the rights that the process has.
     private static func checkLease(of file: borrowing OpenFile, _ state: Substring, in dump: Dump) throws {
         guard state == "ACTIVE" else {
-            throw CheckpointError("\(file.link): a file lease that somebody waits for cannot be checkpointed")
+            throw CheckpointError(passing: "\(file.link): a file lease that somebody waits for cannot be checkpointed")
         }
         guard try SignalOwner.owner(of: file, in: dump.userNamespace).pid != 0 else {
             throw CheckpointError("\(file.link): a file lease whose holder has ended cannot be checkpointed yet")

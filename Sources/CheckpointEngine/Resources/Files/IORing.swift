@@ -108,11 +108,15 @@ enum IORing: FileKind {
         try refuse(RingProbe(file.descriptor.raw))
         guard submitted == completed else {
             let excess = Int32(bitPattern: submitted &- completed)
+            if excess > 0 {
+                throw CheckpointError(
+                    passing: "\(excess) request(s) in flight on io_uring ring, descriptor \(file.number); try again "
+                        + "when they "
+                        + "have ended")
+            }
             throw CheckpointError(
-                excess > 0
-                    ? "\(excess) request(s) in flight on io_uring ring, descriptor \(file.number); try again when they have ended"
-                    : "has \(-excess) more completions than it got requests (multishot requests, or messages of other rings), "
-                        + "so nobody can tell whether any is in flight; this cannot be checkpointed")
+                "has \(-excess) more completions than it got requests (multishot requests, or messages of other rings), "
+                    + "so nobody can tell whether any is in flight; this cannot be checkpointed")
         }
         var parameters = RingParameters(
             submissions: try number("SqMask") + 1, completions: try number("CqMask") + 1, flags: [])
@@ -225,7 +229,7 @@ enum IORing: FileKind {
                 "its memory is the program's own (IORING_SETUP_NO_MMAP); this cannot be checkpointed yet")
         }
         if look.contains(inFlight) {
-            throw CheckpointError("requests in flight on it (poll); try again when they have ended")
+            throw CheckpointError(passing: "requests in flight on it (poll); try again when they have ended")
         }
         let alike = known.filter { $0.look == look }
         guard alike.count == 1 else {

@@ -53,7 +53,8 @@ enum Inotify: FileKind {
                 let instance = try process.descriptor(number)
                 guard try PipeContent.waiting(in: instance.raw) > 0 else { continue }
                 throw CheckpointError(
-                    "inotify: events wait to be read (descriptor \(number) of \(process)), which cannot be checkpointed "
+                    passing: "inotify: events wait to be read (descriptor \(number) of \(process)), which cannot be "
+                        + "checkpointed "
                         + "yet; try again when the program has read them")
             }
         }

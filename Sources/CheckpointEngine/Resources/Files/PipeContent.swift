@@ -74,7 +74,8 @@ struct PipeContent {
     func packets(writesPackets: Bool) throws -> [UInt32] {
         guard reads.count > 1 || writesPackets else { return [] }
         guard reads.allSatisfy({ $0 <= Self.largestPacket }) else {
-            throw CheckpointError("packets in a pipe (O_DIRECT) behind a stream of bytes cannot be checkpointed yet")
+            throw CheckpointError(
+                passing: "packets in a pipe (O_DIRECT) behind a stream of bytes cannot be checkpointed yet")
         }
         return reads
     }

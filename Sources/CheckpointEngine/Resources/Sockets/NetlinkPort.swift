@@ -66,7 +66,8 @@ enum NetlinkPort: FileKind {
         try system("poll netlink socket") { poll(&state, 1, 0) }
         guard try SocketOptions.memory(socket).received == 0, state.revents & Int16(POLLERR) == 0 else {
             throw CheckpointError(
-                "\(file.link): messages or an error that wait in a netlink socket cannot be checkpointed; let its program "
+                passing: "\(file.link): messages or an error that wait in a netlink socket cannot be checkpointed; "
+                    + "let its program "
                     + "receive them")
         }
     }

@@ -82,7 +82,8 @@ enum TCPConnection: Kind {
         try system("poll TCP socket") { poll(&state, 1, 0) }
         guard state.revents & Int16(POLLPRI | POLLERR) == 0 else {
             throw CheckpointError(
-                "\(what): urgent data or an error that nobody has read yet cannot be checkpointed; let its program read it"
+                passing: "\(what): urgent data or an error that nobody has read yet cannot be checkpointed; let its "
+                    + "program read it"
             )
         }
         dump[Self.self].found.append(

@@ -23,7 +23,8 @@ enum TCPSocket: FileKind {
         }
         guard !state.isListening || state.waiting == 0 else {
             throw CheckpointError(
-                "\(file.link): \(state.waiting) connection(s) to port \(local.port) wait to be accepted, and cannot be "
+                passing: "\(file.link): \(state.waiting) connection(s) to port \(local.port) wait to be accepted, and "
+                    + "cannot be "
                     + "checkpointed; let the program accept them first")
         }
         let isConnection = !state.isListening && !state.isClosed
@@ -70,7 +71,8 @@ enum TCPSocket: FileKind {
         try system("poll TCP socket") { poll(&state, 1, 0) }
         guard state.revents & Int16(POLLERR) == 0 else {
             throw CheckpointError(
-                "\(file.link): a TCP connection that has failed (local port \(port)) has an error that its program is yet to "
+                passing: "\(file.link): a TCP connection that has failed (local port \(port)) has an error that its "
+                    + "program is yet to "
                     + "read, which cannot be checkpointed; let it read that, or close the socket")
         }
         return state.revents & 0x2000 != 0

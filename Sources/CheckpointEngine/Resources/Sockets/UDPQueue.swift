@@ -28,7 +28,8 @@ enum UDPQueue: Kind {
         if received == 0 { return }
         func refusal(_ reason: String) -> CheckpointError {
             CheckpointError(
-                "\(what), has datagrams that nobody has received yet, and \(reason), which cannot be checkpointed; let its "
+                passing: "\(what), has datagrams that nobody has received yet, and \(reason), which cannot be "
+                    + "checkpointed; let its "
                     + "program receive them")
         }
         if let reason = try reason(entry, socket, in: dump) { throw refusal(reason) }

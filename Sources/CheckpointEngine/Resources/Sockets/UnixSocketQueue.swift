@@ -151,11 +151,13 @@ enum UnixSocketQueue: Kind {
         try system("poll unix socket") { poll(&state, 1, 0) }
         if state.revents & Int16(POLLPRI) != 0 {
             throw CheckpointError(
-                "urgent data (MSG_OOB) in a unix socket cannot be checkpointed yet; let its reader take it first")
+                passing: "urgent data (MSG_OOB) in a unix socket cannot be checkpointed yet; let its reader take it "
+                    + "first")
         }
         if state.revents & Int16(POLLERR) != 0 {
             throw CheckpointError(
-                "an error (a peer that was closed with bytes unread) that a unix socket is yet to tell cannot be "
+                passing: "an error (a peer that was closed with bytes unread) that a unix socket is yet to tell "
+                    + "cannot be "
                     + "checkpointed yet; let its reader take it first")
         }
     }
@@ -191,7 +193,7 @@ enum UnixSocketQueue: Kind {
                 let held = dump[UnixSocketPair.self].peers[inode], let sent = state.sent[held.peer], sent > queued
             else { continue }
             throw CheckpointError(
-                "\(held.holder): socket:[\(inode)]: an empty message that was looked at "
+                passing: "\(held.holder): socket:[\(inode)]: an empty message that was looked at "
                     + "(MSG_PEEK) may wait in it, which cannot be checkpointed; let its reader take it first")
         }
     }
@@ -204,7 +206,8 @@ enum UnixSocketQueue: Kind {
         let queued = sockets.letterboxes.reduce(0) { $0 + Int(state.queued[$1] ?? 0) }
         guard sent > queued, let box = sockets.letterboxes.min(), let held = sockets.peers[box] else { return }
         throw CheckpointError(
-            "\(held.holder): socket:[\(box)]: an empty message that was looked at (MSG_PEEK) may wait in it or in another "
+            passing: "\(held.holder): socket:[\(box)]: an empty message that was looked at (MSG_PEEK) may wait in it "
+                + "or in another "
                 + "datagram socket, or one in a socket outside the container, which cannot be checkpointed; let its reader "
                 + "take it first")
     }

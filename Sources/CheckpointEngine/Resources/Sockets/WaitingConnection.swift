@@ -40,7 +40,8 @@ enum WaitingConnection: Kind {
         // The kernel tells nothing of what a client that is closed has sent.
         guard told.clients.count == Int(told.waiting), !told.clients.contains(0) else {
             throw CheckpointError(
-                "\(file.link): \(told.waiting) connection(s) that wait to be accepted at \(told.printableName), some of which "
+                passing: "\(file.link): \(told.waiting) connection(s) that wait to be accepted at "
+                    + "\(told.printableName), some of which "
                     + "are closed at the other end, cannot be checkpointed; let the program accept them first")
         }
         let inode = UInt32(truncatingIfNeeded: file.status.st_ino)
@@ -59,9 +60,10 @@ enum WaitingConnection: Kind {
         guard let listener = all.listeners[inode] else { return nil }
         // Messages without a byte are among them.
         guard try SocketOptions.memory(file.descriptor.raw).sent == 0, told.name.isEmpty else {
+            let what = told.name.isEmpty ? "that has sent something" : "with a name"
             throw CheckpointError(
-                "\(file.link): a unix socket \(told.name.isEmpty ? "that has sent something" : "with a name") by a "
-                    + "connection that waits to be accepted cannot be checkpointed; let the other end accept it first")
+                passing: "\(file.link): a unix socket \(what) by a connection that waits to be accepted cannot be "
+                    + "checkpointed; let the other end accept it first")
         }
         dump[Self.self].clients[inode] = (file.holder, listener)
         return listener
@@ -78,7 +80,8 @@ enum WaitingConnection: Kind {
         }
         for queue in state.queues where queue.clients.contains(where: { state.clients[$0] == nil }) {
             throw CheckpointError(
-                "\(queue.holder): a connection from outside the container waits to be accepted at it, which cannot be "
+                passing: "\(queue.holder): a connection from outside the container waits to be accepted at it, which "
+                    + "cannot be "
                     + "checkpointed; let the program accept it first")
         }
     }

@@ -100,7 +100,8 @@ enum Pseudoterminal: FileKind {
         guard part == .outer else { return try TerminalState.refuseInput(of: file.descriptor.raw, file.link) }
         guard !isClosed, news.revents & Int16(POLLIN) != 0 else { return }
         throw CheckpointError(
-            "\(file.link): output of the terminal /dev/pts/\(index) waits to be read; it cannot be checkpointed yet")
+            passing: "\(file.link): output of the terminal /dev/pts/\(index) waits to be read; it cannot be "
+                + "checkpointed yet")
     }
 
     private static func info(

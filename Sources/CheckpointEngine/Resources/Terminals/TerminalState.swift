@@ -68,7 +68,8 @@ struct TerminalState {
         }
         guard told != nil, count > 0 else { return }
         throw CheckpointError(
-            "\(name): \(count) bytes that were typed into the terminal wait to be read; it cannot be checkpointed yet")
+            passing: "\(name): \(count) bytes that were typed into the terminal wait to be read; it cannot be "
+                + "checkpointed yet")
     }
 
     /// TIOCEXCL
