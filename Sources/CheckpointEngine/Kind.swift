@@ -140,7 +140,7 @@ let containerKinds: [any Kind.Type] = [
     KernelParameters.self, NetworkConfiguration.self, MadeMount.self, MemoryFileSystem.self,
     UnlinkedFile.self, MemoryMapping.self, SharedMemory.self, SystemVSegment.self, SystemVMessages.self,
     UnixSocketQueue.self, SocketOptionTable.self, SocketFilter.self,
-    WaitingConnection.self, UDPQueue.self, TCPConnection.self,
+    WaitingConnection.self, UDPQueue.self, QueuedConnection.self, TCPConnection.self,
 ]
 /// The first that recognises a file has it.
 let fileKinds: [any FileKind.Type] = [

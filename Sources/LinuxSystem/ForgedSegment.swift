@@ -1,10 +1,11 @@
-/// A TCP segment without data in a peer's name, for a socket of the caller's network namespace: it says again what the peer
-/// has said before a checkpoint. raw(7), ipv6(7)
+/// A TCP segment in a peer's name, for a socket of the caller's network namespace: it says again what the peer has said before
+/// a checkpoint. raw(7), ipv6(7)
 public struct ForgedSegment: Sendable {
     public struct Flags: OptionSet, Sendable {
         public let rawValue: UInt8
         public init(rawValue: UInt8) { self.rawValue = rawValue }
         public static let end = Flags(rawValue: 0x01)
+        public static let synchronize = Flags(rawValue: 0x02)
         public static let reset = Flags(rawValue: 0x04)
         public static let acknowledgement = Flags(rawValue: 0x10)
     }
@@ -15,6 +16,10 @@ public struct ForgedSegment: Sendable {
     public var acknowledged: UInt32
     public var flags: Flags
     public var window: UInt16
+    /// Of the header: at most 40 bytes, in words of four.
+    public var options: [UInt8] = []
+    /// With the headers no more than `lo` takes.
+    public var data: ArraySlice<UInt8> = []
 
     public init(
         to connection: ConnectionName, sequence: UInt32, acknowledged: UInt32, flags: Flags, window: UInt16
@@ -56,16 +61,19 @@ public struct ForgedSegment: Sendable {
         segment.append(integer: connection.localPort.bigEndian)
         segment.append(integer: sequence.bigEndian)
         segment.append(integer: acknowledged.bigEndian)
-        segment += [5 << 4, flags.rawValue]
+        segment += [UInt8(5 + options.count / 4) << 4, flags.rawValue]
         segment.append(integer: window.bigEndian)
-        segment += [0, 0, 0, 0]
+        segment += [0, 0, 0, 0] + options + data
         let addresses = connection.remote + connection.local
-        let sum = Self.checksum(addresses + [0, 6, 0, UInt8(segment.count)] + segment)
+        let length = UInt16(segment.count)
+        let padding = [UInt8](repeating: 0, count: segment.count % 2)
+        let sum = Self.checksum(addresses + [0, 6, UInt8(length >> 8), UInt8(length & 255)] + segment + padding)
         segment[16] = UInt8(sum >> 8)
         segment[17] = UInt8(sum & 255)
-        let header: [UInt8] =
-            connection.local.count == 4
-            ? [0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0] : [0x60, 0, 0, 0, 0, 20, 6, 64]
+        let isV4 = connection.local.count == 4
+        let told = isV4 ? length + 20 : length
+        let size = [UInt8(told >> 8), UInt8(told & 255)]
+        let header: [UInt8] = isV4 ? [0x45, 0] + size + [0, 0, 0, 0, 64, 6, 0, 0] : [0x60, 0, 0, 0] + size + [6, 64]
         return header + addresses + segment
     }
 

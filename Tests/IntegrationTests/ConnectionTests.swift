@@ -141,6 +141,54 @@ extension Integration {
             }
         }
 
+        /// Says a word, and another one when that was answered.
+        private static let caller = """
+            import socket, sys
+            peer = socket.create_connection((sys.argv[1], 4003))
+            peer.sendall(b"hello")
+            print("waits", flush=True)
+            for word in range(2):
+                assert peer.recv(5, socket.MSG_WAITALL) == b"there"
+                if word == 0: peer.sendall(b"hello")
+            assert peer.recv(1) == b""
+            print("ok", flush=True)
+            """
+
+        @Test("peers outside wait to be accepted all the while", .timeLimit(.minutes(3)), arguments: Network.allCases)
+        func waiting(network: Network) throws {
+            try TestBed.use { bed in
+                let cable = try Cable(bed, network)
+                defer { cable.remove() }
+                let container = try bed.container(workload: "network/late_server")
+                try cable.give(to: container)
+                try container.run()
+                try container.waitUntilReady()
+                var peers: [RunningCommand] = []
+                defer { for place in peers.indices { peers[place].kill() } }
+                let outputs = Cable.addresses.indices.map { "\(bed.folder)/caller\($0)" }
+                for (address, output) in zip(Cable.addresses, outputs) {
+                    var command = Command(
+                        "nsenter", "--net=/run/netns/" + cable.peer, "python3", "-c", Self.caller, address)
+                    command.output = output
+                    peers.append(try command.start())
+                    guard until(seconds: 20, { Files.text(of: output) == "waits\n" }) else {
+                        throw Failure("\(address): \(Files.text(of: output) ?? "")")
+                    }
+                }
+                try container.checkpoint(to: "image0", leaveRunning: true)
+                for cycle in 1...2 {
+                    try container.checkpoint(to: "image\(cycle)")
+                    _ = until(seconds: 1) { false }
+                    try container.restore(from: "image\(cycle)")
+                }
+                try container.expectPass("when they were accepted")
+                for output in outputs {
+                    let isServed = until(seconds: 20) { Files.text(of: output) == "waits\nok\n" }
+                    #expect(isServed, "\(Files.text(of: output) ?? "")")
+                }
+            }
+        }
+
         @Test("an engine that is killed leaves no connection silent", .timeLimit(.minutes(3)))
         func killed() throws {
             try withServer(.path) { bed, container, _ in

@@ -23,6 +23,18 @@ import Testing
         #expect(sum(Array(bytes[8..<40]) + [0, 6, 0, 20] + bytes[40...]) == 0xffff)
     }
 
+    @Test func optionsAndData() {
+        let name = ConnectionName(local: [10, 0, 0, 1], 80, remote: [10, 0, 0, 2], 40_000)
+        var segment = ForgedSegment(to: name, sequence: 1, acknowledged: 0, flags: .synchronize, window: 9)
+        (segment.options, segment.data) = ([2, 4, 5, 0xb4], [7, 8, 9])
+        let bytes = segment.bytes
+        #expect(bytes.count == 47 && bytes[3] == 47 && bytes[32] == 0x60 && bytes[33] == 2)
+        #expect(Array(bytes[40...]) == [2, 4, 5, 0xb4, 7, 8, 9])
+        #expect(sum(Array(bytes[12..<20]) + [0, 6, 0, 27] + bytes[20...] + [0]) == 0xffff)
+        segment.data = ArraySlice([UInt8](repeating: 1, count: 300))
+        #expect(segment.bytes[2] == 1 && segment.bytes[3] == 88 && segment.bytes.count == 344)
+    }
+
     private func sum(_ bytes: [UInt8]) -> Int {
         var sum = stride(from: 0, to: bytes.count, by: 2).reduce(0) { $0 + Int(bytes[$1]) << 8 + Int(bytes[$1 + 1]) }
         while sum > 0xffff { sum = sum & 0xffff + sum >> 16 }

@@ -107,7 +107,8 @@ enum InnerNetwork {
             let held = plan.descriptors.map(\.id)
             for id in held + restore.images.filesUnderWay(to: held) where makers[id] == nil { makers[id] = plan }
         }
-        for file in restore.images.files.all {
+        let queued = QueuedConnection.files(in: restore.images)
+        for file in restore.images.files.all where !queued.contains(file.id) {
             guard let network = file.network else { continue }
             let id = file.id
             let isApart = network != 0 && network != own

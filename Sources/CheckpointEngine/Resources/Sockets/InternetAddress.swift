@@ -46,6 +46,13 @@ struct InternetAddress {
         return all.starts(with: Self.mapped) ? Array(all.dropFirst(12)) : all
     }
 
+    /// One of IPv4 that is written as one of IPv6, as one of IPv4.
+    var plain: InternetAddress {
+        family == AF_INET6 && bytes.count == 4 ? InternetAddress(ipv4: words[3], port: port) : self
+    }
+
+    private init(ipv4 word: UInt32, port: UInt16) { (family, words, self.port) = (AF_INET, [word], port) }
+
     private static let mapped = [UInt8](repeating: 0, count: 10) + [255, 255]
 
     /// With a link-local address, the name of its interface in the container's network.

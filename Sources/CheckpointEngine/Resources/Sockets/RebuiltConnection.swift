@@ -6,7 +6,6 @@ import Tracee
 /// is about to run. The network is locked meanwhile.
 final class RebuiltConnection {
     private let descriptor: OwnedDescriptor
-    private let network: OwnedDescriptor
     private let wanted: InetSkEntry
     private let stream: TcpStreamEntry
     private let unsent: ArraySlice<UInt8>
@@ -39,7 +38,6 @@ final class RebuiltConnection {
         in workshop: Workshop
     ) throws {
         descriptor = OwnedDescriptor(try system("copy socket") { clinux_fcntl(socket, F_DUPFD_CLOEXEC, 0) })
-        network = try openAt(AT_FDCWD, "/proc/\(workshop.firstProcess)/ns/net", O_RDONLY)
         let image = try TCPConnection.stream(of: wanted, in: workshop.images)
         let (entry, bytes) = (image.entry, try image.queues())
         let (received, sent) = (bytes.prefix(Int(entry.inqLen)), bytes.dropFirst(Int(entry.inqLen)))
@@ -179,14 +177,6 @@ final class RebuiltConnection {
         guard wanted.state != Self.synSent else { return }
         try SocketOptions.set(descriptor.raw, Self.tcp, Self.repair, Self.off)
         try SocketOptions.set(descriptor.raw, SOL_SOCKET, SO_REUSEADDR, wanted.opts.reuseaddr ? 1 : 0)
-    }
-
-    func inNetwork(_ body: () throws -> Void) throws {
-        let home = try openAt(AT_FDCWD, "/proc/thread-self/ns/net", O_RDONLY)
-        try joinNamespaces(network.raw, .network)
-        let result = Result { try body() }
-        try joinNamespaces(home.raw, .network)
-        try result.get()
     }
 }
 

@@ -227,6 +227,7 @@ enum SocketOptionTable: Kind {
             }
             if NetlinkPort.keepsType(entry), file.hasNlsk { continue }
             if WaitingConnection.keeps(entry), file.hasUsk { continue }
+            if QueuedConnection.keeps(entry), file.hasIsk { continue }
             if DatagramOrigin.keeps(entry), file.hasIsk { continue }
             if PacketSocket.keepsName(entry), file.hasPsk { continue }
             guard kept[entry.level]?[entry.name] != nil, entry.value.count <= longest, levels.contains(entry.level)

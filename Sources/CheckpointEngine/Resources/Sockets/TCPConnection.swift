@@ -6,6 +6,8 @@ import LinuxSystem
 enum TCPConnection: Kind {
     final class DumpState: KindState {
         fileprivate var lock: ConnectionLock?
+        /// The first, which goes with the other: to take one away takes the kernel some milliseconds.
+        fileprivate var ports: ConnectionLock?
         fileprivate var found: [Found] = []
         /// Those that have been read, held to be closed in silence when the container is dead.
         fileprivate var held: [OwnedSocket] = []
@@ -46,15 +48,28 @@ enum TCPConnection: Kind {
         guard dump.options.tcpEstablished else { return }
         let state = dump[Self.self]
         let told = try InternetSocket.told(of: tcp, in: dump)
-        guard told.values.contains(where: { states.contains(UInt32($0.state)) }) else { return }
         let own = try inodes(of: dump.processes).compactMap { told[$0] }
         let connections = own.filter { states.contains(UInt32($0.state)) }
-        if connections.isEmpty { return }
-        let listening = own.filter { $0.state == 10 }.map(\.local.port)
-        let lock = ConnectionLock(request.container, Set(connections.map(\.name)), ports: Set(listening))
-        try inNamespace(.network, of: dump.first.hostPid) { try lock.close() }
-        state.lock = lock
+        let listening = Set(own.filter { $0.state == 10 }.map(\.local.port))
+        try inNamespace(.network, of: dump.first.hostPid) {
+            guard try !connections.isEmpty || !queued(at: listening).isEmpty else { return }
+            // First the ports: nobody else gets into a queue from then on.
+            let ports = ConnectionLock("\(request.container.prefix(140)) ports", [], ports: listening)
+            try ports.close()
+            let queued = try queued(at: listening)
+            let lock = ConnectionLock(request.container, Set((connections + queued).map(\.name)), ports: listening)
+            try lock.close()
+            (state.lock, state.ports, dump[QueuedConnection.self].told) = (lock, ports, queued)
+        }
         InternetSocket.forget(tcp, in: dump)
+    }
+
+    /// What waits to be accepted at these ports of the caller's network.
+    private static func queued(at ports: Set<UInt16>) throws -> [InternetDiagnosis] {
+        if ports.isEmpty { return [] }
+        return try InternetDiagnosis.all(of: tcp).filter {
+            $0.inode == 0 && QueuedConnection.states.contains(UInt32($0.state)) && ports.contains($0.local.port)
+        }
     }
 
     /// Of all sockets that the processes have open.
@@ -115,21 +130,24 @@ enum TCPConnection: Kind {
             let read = try about("\(found.first?.process.description ?? ""): \(found.first?.link ?? "")") {
                 try RepairedConnection.read(sockets.map { $0.descriptor.raw })
             }
-            for (found, connection) in zip(found, read) { try add(connection, found, into: dump) }
+            for (found, connection) in zip(found, read) { try add(connection, inode: found.inode, into: dump) }
             state.held += sockets
             dump.account.keep(Self.self, count: found.count)
         }
     }
 
-    private static func add(_ connection: RepairedConnection, _ found: Found, into dump: Dump) throws {
+    static func add(_ connection: RepairedConnection, inode: UInt32, into dump: Dump) throws {
         let stream = try TcpStreamEntry(connection)
-        let image = try ImageStream(.tcpStream, found.inode, in: dump.directory)
+        let image = try ImageStream(.tcpStream, inode, in: dump.directory)
         try image.append(stream, payload: connection.received + connection.sent)
         try dump.images.add(image)
     }
 
     /// Lets peers speak again before the container does.
-    static func resume(_ dump: Dump) throws { try dump[Self.self].lock?.open() }
+    static func resume(_ dump: Dump) throws {
+        try dump[Self.self].lock?.open()
+        try dump[Self.self].ports?.open()
+    }
 
     static func end(_ dump: Dump) {
         guard !dump.request.makesNetwork, let lock = dump[Self.self].lock else { return }
@@ -218,8 +236,8 @@ enum TCPConnection: Kind {
         for connection in state.rebuilt { try connection.leaveRepair() }
         try state.lock.open()
         for connection in state.rebuilt { try connection.speak() }
-        if let connection = state.rebuilt.first {
-            try connection.inNetwork { try state.lock.forgetLeftBehind() }
+        if !state.lock.isEmpty, let first = restore.first.stubs.first {
+            try inNamespace(.network, of: first.hostProcess) { try state.lock.forgetLeftBehind() }
         }
         state.rebuilt = []
     }
@@ -236,7 +254,7 @@ struct TCPStream: ~Copyable {
 }
 
 extension TcpStreamEntry {
-    fileprivate init(_ connection: RepairedConnection) throws {
+    init(_ connection: RepairedConnection) throws {
         let information = connection.information
         let ends = [4, 5, 9, 11].contains(information[0])
         self = .with {

@@ -21,11 +21,8 @@ enum TCPSocket: FileKind {
             throw CheckpointError(
                 "\(file.link): a TCP socket \(what), local port \(local.port), cannot be checkpointed yet")
         }
-        guard !state.isListening || state.waiting == 0 else {
-            throw CheckpointError(
-                passing: "\(file.link): \(state.waiting) connection(s) to port \(local.port) wait to be accepted, and "
-                    + "cannot be "
-                    + "checkpointed; let the program accept them first")
+        if state.isListening, state.waiting > 0 {
+            try QueuedConnection.capture(file, id: id, local: local, count: state.waiting, into: dump)
         }
         let isConnection = !state.isListening && !state.isClosed
         let hasEnded = try state.isClosed && isOver(file, port: local.port)
@@ -138,6 +135,7 @@ enum TCPSocket: FileKind {
         if wanted.state == 10 {
             let backlog = CInt(clamping: wanted.backlog)
             try system("listen on \(address)") { listen(socket, backlog) }
+            try QueuedConnection.recreate(at: wanted, socket, in: workshop)
             try SocketOptions.set(socket, SOL_SOCKET, SO_REUSEADDR, wanted.opts.reuseaddr ? 1 : 0)
         }
         if isConnection {

@@ -278,7 +278,7 @@ extension InternetAddress {
     fileprivate var isGroup: Bool { bytes.count == 4 ? bytes[0] & 0xf0 == 0xe0 : bytes[0] == 0xff }
 
     /// Whose interface says where it is.
-    fileprivate var isLinkLocal: Bool {
+    var isLinkLocal: Bool {
         family == AF_INET6 && bytes.count == 16 && bytes[0] == 0xfe && bytes[1] & 0xc0 == 0x80
     }
 }
