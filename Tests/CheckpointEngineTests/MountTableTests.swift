@@ -62,7 +62,9 @@ struct MountTableTests {
         #expect(Self.complaint([("22 21 0:51 /sys /proc/sys ro,nosuid - proc proc rw\n", "")]) == "remove /proc/sys")
         #expect(Self.complaint([("/srv/hosts", "/srv/other")]).contains("at /etc/hosts was made"))
         #expect(Self.complaint([("size=64k", "size=128k")]) == "change /tmp")
-        #expect(Self.complaint([("/tmp rw -", "/tmp rw shared:9 -")]).contains("shared"))
+        #expect(Self.complaint([("/tmp rw -", "/tmp rw shared:9 -")]) == "change /tmp")
+        #expect(Self.complaint([("/tmp rw -", "/tmp rw unbindable -")]) == "change /tmp")
+        #expect(Self.complaint([("rw master:5", "rw shared:9 master:5")]) == "change /volume")
         // Another one, over one that was alike.
         #expect(Self.complaint(added: "30 26 0:52 / /tmp rw - tmpfs tmpfs rw,size=64k\n") == "bind /tmp of 26 ``")
     }
@@ -101,7 +103,23 @@ struct MountTableTests {
             ("30 20 0:70 /part /d rw - tmpfs t rw", "of a part (/part)"),
             ("30 20 0:52 /x//deleted /d rw - tmpfs t rw", "has been removed since"),
             ("30 20 0:52 / /d rw,idmapped - tmpfs t rw", "idmapped"),
-            ("30 20 0:52 / /d rw shared:5 - tmpfs t rw", "is shared"),
+            ("30 20 0:52 / /d rw shared:5 - tmpfs t rw", "is shared with mounts outside"),
+            ("30 20 0:52 / /d rw master:5 - tmpfs t rw", "not in the container"),
+            ("30 20 0:52 / /d rw master:12 - tmpfs t rw", "not in the container"),
+            ("30 20 0:70 / /d rw unbindable shared:12 - tmpfs t rw", "which cannot be"),
+            ("30 20 0:70 / /d rw shared:12 - tmpfs t rw\n31 20 0:71 / /e rw shared:12 - tmpfs t rw", "is no peer"),
+            (
+                "30 20 0:70 / /d rw shared:12 - tmpfs t rw\n31 20 0:71 / /e rw master:12 - tmpfs t rw",
+                "another file system"
+            ),
+            (
+                "30 20 0:70 / /d rw shared:12 master:13 - tmpfs t rw\n31 20 0:70 / /e rw shared:13 master:12 - tmpfs t rw",
+                "that gets its own"
+            ),
+            (
+                "30 20 8:1 /srv/volume/x /d rw shared:12 - ext4 s rw\n31 20 8:1 /srv/hosts /e rw shared:12 - ext4 s rw",
+                "none shows all"
+            ),
             (
                 "30 20 0:51 /sys/x /d rw - proc proc rw\n31 21 0:71 / /proc/sys/x rw - tmpfs t rw",
                 "beneath the one at /proc/sys"
@@ -133,7 +151,10 @@ struct MountTableTests {
     @Test func whatTheHostDoes() {
         #expect(Self.complaint([("/srv/hosts ", "/srv/hosts//deleted ")]) == "")
         #expect(Self.complaint([("lowerdir=/l", "lowerdir=/l,xino=off")]) == "")
-        #expect(Self.complaint([(" master:6", "")]) == "")
+        let hostWithoutGroup = Self.host.split(separator: " shared:6", maxSplits: 1).joined()
+        #expect(Self.complaint([(" master:6", "")], host: hostWithoutGroup) == "")
+        #expect(Self.complaint([("master:6", "master:8")]) == "")
+        #expect(Self.complaint([(" master:6", "")]) == "change /volume/one", "it was made private inside")
         let gone = ("25 24 0:60 / /volume/one rw master:6 - tmpfs t rw\n", "")
         let hostWithout = Self.host.split(separator: "\n").filter { !$0.hasPrefix("3 ") }.joined(separator: "\n")
         #expect(Self.complaint([gone], host: hostWithout) == "")
@@ -159,6 +180,43 @@ struct MountTableTests {
         let elsewhere = "30 24 0:61 / /volume/three rw master:7 - tmpfs t rw\n"
         #expect(Self.complaint(added: elsewhere, host: host).contains("/volume/three was made"), "bound inside")
         #expect(Self.complaint(added: "30 24 0:63 / /volume/two rw - tmpfs t rw\n", host: host) == "new /volume/two []")
+    }
+
+    /// Which peer groups are made, in which order, and of what.
+    @Test func groups() throws {
+        func groups(_ added: String, _ start: String = Self.start) throws -> String {
+            let changes = try MountChanges(start: MountLine.all(in: start), now: MountLine.all(in: start + added))
+            return changes.groups.all.map { group in
+                let master = group.master.map { " below \($0)" } ?? ""
+                return "\(group.number)\(master)" + (group.seed.map { " from \($0)" } ?? "")
+            }.joined(separator: ", ")
+        }
+        let one = "30 20 0:70 / /a rw shared:12 - tmpfs t rw\n"
+        #expect(try groups(one) == "12")
+        #expect(try groups(one + "31 20 0:70 /x /b rw shared:12 - tmpfs t rw\n") == "12 from 30")
+        #expect(try groups(one + "31 20 0:70 /x /b rw master:12 - tmpfs t rw\n") == "12 from 30")
+        let chain = "29 20 0:70 / /c rw shared:11 master:12 - tmpfs t rw\n"
+        #expect(try groups(chain + one) == "12 from 29, 11 below 12 from 29")
+        #expect(try groups("30 20 8:1 /srv/volume/x /b rw shared:12 master:5 - ext4 s rw\n") == "12 below 5")
+        let peers = "30 20 8:1 /srv/volume/x /b rw shared:12 master:5 - ext4 s rw\n"
+        #expect(
+            try groups(peers + "31 20 8:1 /srv/volume /c rw shared:12 master:5 - ext4 s rw\n") == "12 below 5 from 24")
+        // What config.json shares with the host goes on to be: nothing is mounted there.
+        let shared = Self.start.split(separator: "/tmp rw -").joined(separator: "/tmp rw shared:7 -")
+        let bound = "30 20 0:52 /x /b rw shared:7 - tmpfs t rw\n"
+        #expect(try groups(bound, shared) == "")
+        #expect(throws: CheckpointError.self) { try groups(bound + "31 30 0:71 / /b/x rw - tmpfs t rw\n", shared) }
+        #expect(throws: CheckpointError.self) { try groups("31 26 0:71 / /tmp/x rw - tmpfs t rw\n", shared) }
+    }
+
+    /// What becomes of a mount's groups by calls that take away alone.
+    @Test func left() {
+        let both = MountSharing(shared: "1", master: "2")
+        #expect(both.left(in: both) == both)
+        #expect(both.left(in: MountSharing(master: "1")) == MountSharing(master: "1"))
+        #expect(both.left(in: MountSharing(shared: "3", master: "2")) == MountSharing(), "a peer is no slave alone")
+        #expect(MountSharing(master: "2").left(in: MountSharing(shared: "3", master: "2")) == MountSharing(master: "2"))
+        #expect(MountSharing(isUnbindable: true).left(in: MountSharing()) == MountSharing())
     }
 
     /// Whatever an image says.
@@ -204,5 +262,28 @@ struct MountTableTests {
         #expect(difference("26 20 0:52", "27 20 0:52").contains("nobody has asked for"))
         #expect(difference(" 0:60 / /volume/one", " 0:61 / /volume/one").contains("at /volume/one in the place"))
         #expect(difference("25 24 0:60 / /volume/one rw master:6 - tmpfs t rw\n", "") == "", "it went with the host's")
+        #expect(difference("/tmp rw -", "/tmp rw shared:9 -").contains("at /tmp in other groups"))
+        #expect(difference("/tmp rw -", "/tmp rw unbindable -").contains("at /tmp with"))
+    }
+
+    @Test func verifiedGroups() {
+        func table(_ one: String, _ two: String, _ three: String) -> String {
+            Self.start + "30 20 0:70 / /a rw \(one)- tmpfs t rw\n31 20 0:70 / /b rw \(two)- tmpfs t rw\n"
+                + "32 20 0:70 / /c rw \(three)- tmpfs t rw\n"
+        }
+        var expected = ExpectedMounts(table("", "", ""))
+        for id in [30, 31] { expected.lines[id]?.sharedGroup = ExpectedMounts.madeGroup("7") }
+        expected.lines[32]?.masterGroup = ExpectedMounts.madeGroup("7")
+        #expect(expected.difference(table("shared:90 ", "shared:90 ", "master:90 ")) == nil)
+        for (one, two, three) in [
+            ("shared:90 ", "shared:91 ", "master:90 "), ("shared:90 ", "shared:90 ", "master:91 "),
+            ("shared:90 ", "shared:90 ", ""), ("shared:90 ", "", "master:90 "), ("", "", ""),
+        ] { #expect(expected.difference(table(one, two, three))?.contains("other groups") == true) }
+        // Nobody's: what lies on one of them is none of the host's.
+        let more = "33 30 0:71 / /a/x rw shared:92 - tmpfs t rw\n"
+        let other = expected.difference(table("shared:90 ", "shared:90 ", "master:90 ") + more) ?? ""
+        #expect(other.contains("nobody has asked for"))
+        let gone = table("shared:90 ", "shared:90 ", "").split(separator: "\n").dropLast().joined(separator: "\n")
+        #expect(expected.difference(gone)?.contains("no mount of type tmpfs at /c") == true)
     }
 }

@@ -24,7 +24,6 @@ extension Integration {
             Change(
                 "mkdir /tmp/gone /scratch/on && mount -o bind /tmp/gone /scratch/on && rmdir /tmp/gone",
                 "umount /scratch/on", "at /scratch/on", madeLater, "has been removed since"),
-            Change("mount --make-shared /dev/shm", "mount --make-private /dev/shm", "at /dev/shm", "shared"),
         ]
 
         /// What is done again at a restore.
@@ -39,13 +38,14 @@ extension Integration {
             "echo text >/dev/shm/file && mount -o remount,ro,nosuid,nodev,noexec,size=1m /dev/shm",
             "umount /dev/mqueue && echo text >/dev/mqueue/file",
             "mkdir /tmp/moved && mount -o move /dev/mqueue /tmp/moved",
+            "mount --make-rshared / && mkdir /tmp/on && mount -t tmpfs one /tmp/on && mount --make-unbindable /scratch",
             "mkdir /scratch/a /tmp/b && echo text >/scratch/a/file && mount -o bind /scratch/a /tmp/b",
             "mount -t tmpfs one /tmp && mkdir /tmp/on && mount -t tmpfs two /tmp/on && mount -t tmpfs three /tmp",
         ]
 
         private func table(_ container: Container) throws -> String {
             let script = """
-                sed 's/^[0-9]* [0-9]* [0-9:]* //; s/ [a-z_]*:[0-9]*//g' /proc/self/mountinfo | sort
+                sed 's/^[0-9]* [0-9]* [0-9:]* //; s/ \\([a-z_]*\\):[0-9]*/ \\1/g' /proc/self/mountinfo | sort
                 find /tmp /dev/shm /dev/mqueue ! -path '/tmp/[0-9s]*' | sort
                 """
             return try container.exec("sh", "-c", script).succeeded().output

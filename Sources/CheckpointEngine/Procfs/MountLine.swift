@@ -16,8 +16,8 @@ struct MountLine {
     /// What the file system was made of, or any text.
     let source: String
     /// The group whose members have each other's mounts, and the one whose mounts it gets. mount_namespaces(7)
-    let sharedGroup: Substring?
-    let masterGroup: Substring?
+    var sharedGroup: Substring?
+    var masterGroup: Substring?
     let isUnbindable: Bool
     var isReadOnly: Bool { options.split(separator: ",").contains("ro") }
 

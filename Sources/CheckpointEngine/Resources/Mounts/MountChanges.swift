@@ -28,6 +28,7 @@ struct MountChanges {
     /// In an order in which each finds the place that it lies on, and nothing over it.
     private(set) var made: [Made] = []
     private(set) var changed: [(old: MountLine, new: MountLine)] = []
+    private(set) var groups = MountGroups()
     /// Of both tables.
     static let most = 1000
 
@@ -64,7 +65,14 @@ struct MountChanges {
                 other.id < line.id && layers.contains { $0 == other.point || Self.lies($0, beneath: other.point) }
             }.map(\.id)
         }.compactMap { line in origins[line.id].map { Made(line: line, origin: $0) } }
+        groups = try MountGroups(of: self)
         for one in made { try checkPlace(of: one.line) }
+    }
+
+    /// The mount of the start that a new one shows a part of.
+    func source(of one: Made) -> MountLine? {
+        guard case .start(let id, _) = one.origin else { return nil }
+        return start.first { $0.id == id }
     }
 
     static func refuse(_ line: MountLine, _ what: String, _ remedy: String) -> CheckpointError {
@@ -74,7 +82,7 @@ struct MountChanges {
 
     // MARK: Order
 
-    private static func lies(_ point: String, beneath other: String) -> Bool {
+    static func lies(_ point: String, beneath other: String) -> Bool {
         other == "/" || point.hasPrefix(other + "/")
     }
 
@@ -139,25 +147,22 @@ struct MountChanges {
 
     private static func differ(_ old: MountLine, _ new: MountLine) -> Bool {
         old.attributes != new.attributes || MountOption.words(old) != MountOption.words(new)
-            || (old.sharedGroup != nil) != (new.sharedGroup != nil) || old.isUnbindable != new.isUnbindable
+            || old.sharing != new.sharing
     }
 
     private func check(_ old: MountLine, _ new: MountLine) throws {
         func text(_ line: MountLine) -> String {
-            let all = [
-                line.options, line.superOptions, line.sharedGroup != nil ? "shared" : "",
-                line.isUnbindable ? "unbindable" : "",
+            let all: [Substring] = [
+                line.options, line.superOptions, line.sharedGroup.map { "shared:\($0)" } ?? "",
+                line.masterGroup.map { "master:\($0)" } ?? "", line.isUnbindable ? "unbindable" : "",
             ]
             return all.filter { !$0.isEmpty }.joined(separator: " ")
         }
         let what = "is `\(text(new))`, but was `\(text(old))` when the container's program started"
         do {
-            if MountOption.words(old) != MountOption.words(new) { _ = try MountOption.changes(old, new) }
+            _ = try MountOption.changes(old, new)
         } catch {
             throw Self.refuse(new, "\(what), and \(error)", "put what it is into config.json")
-        }
-        guard (old.sharedGroup != nil) == (new.sharedGroup != nil), old.isUnbindable == new.isUnbindable else {
-            throw Self.refuse(new, "\(what), which no restore makes again", "put what it is into config.json")
         }
         if isCovered(old.point, on: old) {
             throw Self.refuse(new, "\(what), and it lay beneath another mount then", "put what it is into config.json")
@@ -165,14 +170,14 @@ struct MountChanges {
     }
 
     /// Whether something of the start hides a place on a mount of the start.
-    private func isCovered(_ point: String, on line: MountLine) -> Bool {
+    func isCovered(_ point: String, on line: MountLine) -> Bool {
         start.contains { $0.parent == line.id && ($0.point == point || Self.lies(point, beneath: $0.point)) }
     }
 
     // MARK: What is made
 
-    private static let madeLater = "was made after the container's program started"
-    private static let remedy = "unmount it, or put it into config.json"
+    static let madeLater = "was made after the container's program started"
+    static let remedy = "unmount it, or put it into config.json"
 
     private func origins(of lines: [MountLine], _ foreign: Set<String>) throws -> [Int: Origin] {
         var origins: [Int: Origin] = [:]
@@ -189,14 +194,7 @@ struct MountChanges {
                     line, "\(Self.madeLater), with ids of its own (idmapped), which no restore makes again", Self.remedy
                 )
             }
-            guard line.sharedGroup == nil, !line.isUnbindable else {
-                throw Self.refuse(
-                    line, "\(Self.madeLater), and is shared or unbindable, which no restore makes again", Self.remedy)
-            }
             let source = source(of: line, among: start)
-            guard line.masterGroup == nil || line.masterGroup == source?.masterGroup else {
-                throw Self.refuse(line, "\(Self.madeLater), and gets the mounts of others", Self.remedy)
-            }
             // One of a namespace's only file system, under another name, was made and not bound.
             let isNamed = MountOption.isShared(line.type) && line.root == "/" && source?.source != line.source
             if let source, !isNamed {
@@ -243,11 +241,12 @@ struct MountChanges {
         guard parent.point == line.point || Self.lies(line.point, beneath: parent.point) else {
             throw Self.refuse(line, "\(Self.madeLater), and does not lie on the mount at \(parent.point)", Self.remedy)
         }
-        if let old = kept[parent.id] {
-            guard old.sharedGroup == nil else {
-                throw Self.refuse(
-                    line, "\(Self.madeLater), on one that shares its mounts with others (\(parent.point))", Self.remedy)
-            }
+        guard parent.sharedGroup.map(groups.outside.contains) != true else {
+            throw Self.refuse(
+                line, "\(Self.madeLater), on one that shares its mounts with others outside (\(parent.point))",
+                Self.remedy)
+        }
+        if kept[parent.id] != nil {
             let hides = now.first { other in
                 kept[other.id] != nil && other.parent == parent.id
                     && (other.point == line.point || Self.lies(line.point, beneath: other.point))
@@ -262,6 +261,9 @@ struct MountChanges {
             let source = start.first(where: { $0.id == id })
         else { return }
         let place = path.isEmpty ? source.point : source.point == "/" ? "/" + path : "\(source.point)/\(path)"
+        guard !source.isUnbindable || changed.contains(where: { $0.old.id == id && !$0.new.isUnbindable }) else {
+            throw Self.refuse(line, "\(Self.madeLater), of one that is unbindable (\(source.point))", Self.remedy)
+        }
         guard !isCovered(place, on: source) else {
             throw Self.refuse(line, "\(Self.madeLater), of what lay beneath another mount then (\(place))", Self.remedy)
         }

@@ -61,10 +61,14 @@ struct MountMaker {
         // While nothing new hides them.
         for change in changes.changed { _ = try keptTop(change.old.id) }
         for one in changes.made { if let old = changes.kept[one.line.parent] { _ = try keptTop(old.id) } }
+        for group in changes.groups.all { _ = try group.seed.flatMap { changes.kept[$0] }.map { try keptTop($0.id) } }
+        // Nobody copies one that is unbindable.
+        for change in changes.changed where change.old.isUnbindable { try leaveGroups(change.old, change.new) }
         // Room first, and what nobody may write to last.
         for change in changes.changed { try reconfigure(change.old, change.new, isLast: false) }
         try MemoryFileSystem.fill(in: workshop)
         for one in changes.made { try copySource(of: one, ofRemoved: false) }
+        for change in changes.changed where !change.old.isUnbindable { try leaveGroups(change.old, change.new) }
         for one in changes.made {
             try about("\(one.line.type) at \(one.line.point)") { try make(one) }
         }
@@ -74,6 +78,7 @@ struct MountMaker {
                 try setAttributes(change.old, change.new)
             }
         }
+        try makeGroups()
         try run { program in
             Opener.closeAll(in: &program)
             let root = program.place(path: "/")
@@ -159,8 +164,10 @@ struct MountMaker {
         try about("\(one.line.type) at \(one.line.point)") {
             let copy = try copy(of: try place(path, on: try keptTop(id)))
             copies[one.line.id] = copy
-            // A copy would go on to share its mounts with its source.
-            if actual[id]?.sharedGroup != nil { try setAttributes(copy, propagation: .private) }
+            // A copy goes on to share its mounts with its source.
+            if let source = changes.source(of: one), let there = actual[id] {
+                try leaveGroups(copy, of: there, source.sharing, one.line.sharing)
+            }
         }
     }
 
@@ -172,6 +179,85 @@ struct MountMaker {
                 [place, empty.raw, UInt64(OPEN_TREE_CLONE) | UInt64(O_CLOEXEC) | Self.emptyPath])
         }
     }
+
+    // MARK: Groups
+
+    private mutating func leaveGroups(_ old: MountLine, _ new: MountLine) throws {
+        guard let there = actual[old.id], old.sharing != new.sharing else { return }
+        try about("\(new.type) at \(new.point)") {
+            try leaveGroups(try keptTop(old.id), of: there, old.sharing, new.sharing)
+        }
+    }
+
+    /// - Parameter there: the mount of this container with whose groups it is now.
+    private func leaveGroups(_ mount: UInt64, of there: MountLine, _ old: MountSharing, _ new: MountSharing) throws {
+        let left = old.left(in: new)
+        if left.shared != nil || there.sharing == MountSharing() { return }
+        if left.master != nil, there.sharedGroup == nil { return }
+        let isSlave = left.master != nil && left.master == old.shared
+        try setAttributes(mount, propagation: isSlave ? .slave : .private)
+    }
+
+    private mutating func makeGroups() throws {
+        var seeds: [Substring: UInt64] = [:]
+        for group in changes.groups.all {
+            guard let id = group.seed else { continue }
+            let seed = try copy(of: try top(id))
+            if group.master.map(changes.groups.outside.contains) != true {
+                try setAttributes(seed, propagation: .private)
+            }
+            if let master = group.master.flatMap({ seeds[$0] }) { try join(seed, master, asSlave: true) }
+            try setAttributes(seed, propagation: .shared)
+            seeds[group.number] = seed
+        }
+        let changed = changes.changed.filter { $0.old.sharing != $0.new.sharing }.map(\.new)
+        for line in changes.made.map(\.line) + changed {
+            try about("\(line.type) at \(line.point)") {
+                let mount = try top(line.id)
+                if let seed = line.sharedGroup.flatMap({ seeds[$0] }) {
+                    try join(mount, seed)
+                } else {
+                    if let master = line.masterGroup.flatMap({ seeds[$0] }) { try join(mount, master, asSlave: true) }
+                    if changes.groups[line.sharedGroup] != nil { try setAttributes(mount, propagation: .shared) }
+                }
+                if line.isUnbindable { try setAttributes(mount, propagation: .unbindable) }
+                expectGroups(of: line, try mountID(mount))
+            }
+        }
+    }
+
+    /// Only a private mount gets a group.
+    private func join(_ mount: UInt64, _ member: UInt64, asSlave: Bool = false) throws {
+        try setAttributes(mount, propagation: .private)
+        try run { program in
+            let empty = program.place(path: "")
+            let flags = UInt64(MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH | MOVE_MOUNT_SET_GROUP)
+            program.call(
+                "move_mount MOVE_MOUNT_SET_GROUP", Int(CLINUX_SYS_move_mount),
+                [member, empty.raw, mount, empty.raw, flags])
+        }
+        if asSlave { try setAttributes(mount, propagation: .slave) }
+    }
+
+    /// The top of a mount by its id now.
+    private mutating func top(_ id: Int) throws -> UInt64 {
+        if let made = made[id] { return made }
+        guard let old = changes.kept[id] else { throw CheckpointError("a mount that is not there") }
+        return try keptTop(old.id)
+    }
+
+    private mutating func expectGroups(of line: MountLine, _ id: Int) {
+        let old = changes.kept[line.id] ?? changes.made.first { $0.line.id == line.id }.flatMap(changes.source)
+        let there = old.flatMap { actual[$0.id] }
+        func group(_ number: Substring?, _ here: Substring?) -> Substring? {
+            number.flatMap { changes.groups[$0] == nil ? here : ExpectedMounts.madeGroup($0) }
+        }
+        let wasPeer = line.masterGroup == old?.sharedGroup
+        expected.lines[id]?.sharedGroup = group(line.sharedGroup, there?.sharedGroup)
+        expected.lines[id]?.masterGroup = group(line.masterGroup, wasPeer ? there?.sharedGroup : there?.masterGroup)
+    }
+
+    // MARK: Making
 
     private mutating func make(_ one: MountChanges.Made) throws {
         let line = one.line

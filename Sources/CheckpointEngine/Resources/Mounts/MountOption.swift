@@ -49,6 +49,7 @@ struct MountOption: Equatable {
 
     /// What makes it of what it was. An option that is gone cannot be taken back.
     static func changes(_ old: MountLine, _ new: MountLine) throws -> [MountOption] {
+        if words(old) == words(new) { return [] }
         guard let known = types[new.type], known != nil || isReadOnlyOnly(old, new) else {
             throw CheckpointError("no restore changes one of this type")
         }

@@ -46,6 +46,7 @@ struct MountTable {
                 left[MountChanges.Place(line)]?.removeFirst()
                 // A file system that the host has mounted, too, keeps its own options whatever becomes of the container.
                 if devices.contains(line.device) { line.superOptions = old.superOptions }
+                if after.isHostsDoing(line, old, host) { line.masterGroup = old.masterGroup }
             } else if after.isHosts(line, host, start.recursiveBinds) {
                 continue
             }
@@ -76,6 +77,14 @@ struct MountTable {
         guard line.group != nil, let parent = parents[line.parent], parent.group != nil else { return false }
         return !host.hasPeer(of: line, below: parent)
     }
+
+    /// Whether a mount gets those of others than at the start since their group is gone in the host.
+    private func isHostsDoing(_ line: MountLine, _ old: MountLine, _ host: MountTable) -> Bool {
+        guard let master = old.masterGroup, line.masterGroup != master else { return false }
+        return line.masterGroup.map { !has(group: $0) } ?? !host.has(group: master)
+    }
+
+    private func has(group: Substring) -> Bool { lines.contains { $0.sharedGroup == group } }
 
     private func hasPeer(of line: MountLine, below parent: MountLine) -> Bool {
         guard let group = line.group, let above = parent.group else { return false }
