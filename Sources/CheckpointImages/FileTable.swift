@@ -4,15 +4,19 @@ import SwiftProtobuf
 ///
 /// An entry that is decoded takes one to two kilobytes, twenty bytes of which are its file's. So they are kept as they
 /// came, and decoded when somebody asks.
-package struct FileTable: Sendable {
+package final class FileTable {
     private var bytes: [UInt8] = []
     private var places: [UInt32: Range<Int>] = [:]
     private var ids: [FdTypes: [UInt32]] = [:]
+    /// Those that were asked for last: each is asked for by several kinds. At most two megabytes.
+    private var decoded: [UInt32: FileEntry] = [:]
+    private static let mostDecoded = 1000
 
     package init() {}
 
     /// Reads a `files.img` to its end.
-    package init(_ reader: inout ImageReader) throws(ImageError) {
+    package convenience init(_ reader: inout ImageReader) throws(ImageError) {
+        self.init()
         while !reader.isAtEnd {
             let (entry, body) = try reader.nextWithBytes(as: FileEntry.self)
             guard entry.kinds == [entry.type] else {
@@ -24,16 +28,22 @@ package struct FileTable: Sendable {
         }
     }
 
-    package mutating func add(_ entry: FileEntry) throws { add(entry, try entry.serializedBytes() as [UInt8]) }
+    package func add(_ entry: FileEntry) throws { add(entry, try entry.serializedBytes() as [UInt8]) }
 
-    private mutating func add(_ entry: FileEntry, _ body: some Collection<UInt8>) {
+    private func add(_ entry: FileEntry, _ body: some Collection<UInt8>) {
         places[entry.id] = bytes.count..<bytes.count + body.count
         bytes.append(contentsOf: body)
         ids[entry.type, default: []].append(entry.id)
     }
 
     package subscript(id: UInt32) -> FileEntry? {
-        places[id].flatMap { try? FileEntry(serializedBytes: Array(bytes[$0])) }
+        if let known = decoded[id] { return known }
+        guard let place = places[id], let entry = try? FileEntry(serializedBytes: Array(bytes[place])) else {
+            return nil
+        }
+        if decoded.count == Self.mostDecoded { decoded = [:] }
+        decoded[id] = entry
+        return entry
     }
 
     package func contains(_ id: UInt32) -> Bool { places[id] != nil }

@@ -9,7 +9,7 @@ import Testing
 @Suite struct NamedUnixSocketTests {
     /// Datagram sockets with names, by numbers, each connected to another or to none (0).
     private func boxes(_ peers: [UInt32: UInt32]) throws -> FileTable {
-        var files = FileTable()
+        let files = FileTable()
         for (id, peer) in peers {
             let socket = UnixSkEntry.with {
                 ($0.id, $0.ino, $0.type, $0.state, $0.flags, $0.uflags, $0.backlog) = (id, id, 2, 7, 0, 0, 0)

@@ -16,22 +16,22 @@ enum ResourceLimits: ProcessKind {
         "Max realtime timeout",
     ]
 
+    private static let numbers = Dictionary(uniqueKeysWithValues: names.enumerated().map { ($1[...], $0) })
+
+    /// Each line has a name in 25 columns, then both values and the unit.
     static func capture(_ process: pid_t) throws -> TaskRlimitsEntry {
-        let lines = try readText("/proc/\(process)/limits").lines
-        return try TaskRlimitsEntry.with {
-            $0.rlimits = try names.map { name in
-                guard let line = lines.first(where: { $0.utf8.starts(with: name.utf8) }) else {
-                    throw CheckpointError("/proc/\(process)/limits: no `\(name)`")
-                }
-                let columns = Substring(line.utf8.dropFirst(name.utf8.count)).parts(between: UInt8(ascii: " "))
-                let values = columns.prefix(2).map { $0 == "unlimited" ? UInt64.max : UInt64($0) ?? 0 }
-                guard values.count == 2 else { throw CheckpointError("/proc/\(process)/limits: `\(line)`") }
-                return RlimitEntry.with {
-                    $0.cur = values[0]
-                    $0.max = values[1]
-                }
-            }
+        var limits = [RlimitEntry?](repeating: nil, count: names.count)
+        for line in try readText("/proc/\(process)/limits").lines {
+            guard let number = numbers[Substring(line.utf8.prefix(25)).trimmed] else { continue }
+            let values = Substring(line.utf8.dropFirst(25)).parts(between: UInt8(ascii: " "), atMost: 3).prefix(2)
+                .map { $0 == "unlimited" ? UInt64.max : UInt64($0) ?? 0 }
+            guard values.count == 2 else { throw CheckpointError("/proc/\(process)/limits: `\(line)`") }
+            limits[number] = .with { ($0.cur, $0.max) = (values[0], values[1]) }
         }
+        if let missing = limits.firstIndex(of: nil) {
+            throw CheckpointError("/proc/\(process)/limits: no `\(names[missing])`")
+        }
+        return .with { $0.rlimits = limits.compactMap(\.self) }
     }
 
     static func named(_ limits: TaskRlimitsEntry) -> [(String, RlimitEntry)] { Array(zip(names, limits.rlimits)) }
