@@ -21,7 +21,8 @@ make_root() {
     unshare -m --propagation private sh -euc 'root=$1; shift
         mount -t proc proc "$root/proc"; mount --bind /dev "$root/dev"
         export DEBIAN_FRONTEND=noninteractive
-        chroot "$root" apt-get update -q
+        # A mirror that stands still at some day has lists of that day.
+        chroot "$root" apt-get -o Acquire::Check-Valid-Until=false update -q
         chroot "$root" apt-get install -qy --no-install-recommends "$@"
         # Of the Go package that has the definition of CRI, without what it depends on.
         chroot "$root" sh -euc "cd /var/cache/apt; apt-get download -q golang-k8s-cri-api-dev
