@@ -1,5 +1,6 @@
 // Threads with tables of descriptors of their own: unshare(2) CLONE_FILES. One keeps what the process had, one has files
 // that nobody else has, one has nothing.
+// needs kernel: 6.9
 #include "workload.h"
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
