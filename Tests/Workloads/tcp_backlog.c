@@ -44,7 +44,7 @@ static void call(int listener, int family, int port, const char *host, int kind)
                  family == AF_INET ? sizeof(struct sockaddr_in) : sizeof address));
     must(fcntl(client->socket, F_SETFL, O_NONBLOCK));
     if (kind == SOME || kind == ENDED) write_bytes(client, 1000 + 7 * count);
-    if (kind == MUCH) write_bytes(client, 8 << 20);
+    if (kind == MUCH) write_bytes(client, 300000);
     if (kind == ENDED) must(shutdown(client->socket, SHUT_WR));
 }
 

@@ -141,7 +141,7 @@ struct HandshakeReplay {
 
     /// Fails if it is not in the queue as it was.
     private func check(_ waiting: UInt32) throws {
-        let end = Deadline(milliseconds: 2000)
+        let end = Deadline.patience
         var found: InternetDiagnosis?
         repeat {
             found = try InternetDiagnosis.all(of: Self.tcp).first {

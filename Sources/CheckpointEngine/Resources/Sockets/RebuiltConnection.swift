@@ -139,7 +139,7 @@ final class RebuiltConnection {
     }
 
     static func expectState(_ state: UInt8, of socket: CInt) throws {
-        let end = Deadline(milliseconds: 2000)
+        let end = Deadline.patience
         var now = try SocketOptions.bytes(socket, tcp, TCP_INFO, limit: 104)[0]
         while now != state, !end.hasPassed {
             usleep(100)
