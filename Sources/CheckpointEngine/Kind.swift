@@ -156,7 +156,8 @@ let processKinds: [any ProcessKind.Type] = [
     ThreadState.self, InnerCgroup.self, ProcessAttributes.self, SignalActions.self, IntervalTimer.self, PosixTimer.self,
     Tunables.self,
     Clocks.self, SystemVSemaphores.self, ResourceLimits.self, LoginUser.self, Seccomp.self,
-    PendingSignals.self, Registers.self, ExtendedState.self, RegisteredRing.self,
+    PendingSignals.self, Registers.self, ExtendedState.self, RegisteredRing.self, Keyring.self,
+    LocalDescriptorTable.self,
 ]
 
 // MARK: State

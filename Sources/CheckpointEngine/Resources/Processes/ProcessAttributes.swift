@@ -12,6 +12,7 @@ enum ProcessAttributes: ProcessKind {
         let registrations: Program.Reference
         /// As ``barriers``.
         let made: [Program.Reference?]
+        let isFlusher: Program.Reference
     }
 
     /// membarrier(2): the commands that register a process for one kind of barrier each, and those that make such a barrier,
@@ -33,8 +34,15 @@ enum ProcessAttributes: ProcessKind {
                 "membarrier", Int(SYS_membarrier), [0x200, 0, 0], tolerated: [EINVAL, ENOSYS]),
             made: barriers.map { _, barrier in
                 barrier.map { program.call("membarrier \($0)", Int(SYS_membarrier), [$0, 0, 0], tolerated: nil) }
-            })
+            },
+            // Told only to who may set it (CAP_SYS_RESOURCE).
+            isFlusher: program.call(
+                "prctl PR_GET_IO_FLUSHER", Int(SYS_prctl), [58, 0, 0, 0, 0], tolerated: [EPERM, EINVAL]))
         return { results, images in
+            guard results[question.isFlusher] <= 0 else {
+                throw CheckpointError(
+                    "it writes for others that wait for memory (PR_SET_IO_FLUSHER); this cannot be checkpointed yet")
+            }
             try capture(question, results, process, into: &images.task)
             try captureLayout(question, results, process, into: &images.mm)
         }
