@@ -136,7 +136,7 @@ let kinds: [any Kind.Type] =
     + processKinds.map { $0 as any Kind.Type }
 
 let containerKinds: [any Kind.Type] = [
-    InnerNamespace.self, FileNote.self, UserNamespace.self, HostName.self, NetworkInterfaceKind.self,
+    InnerNamespace.self, InnerMounts.self, FileNote.self, UserNamespace.self, HostName.self, NetworkInterfaceKind.self,
     KernelParameters.self, NetworkConfiguration.self, MadeMount.self, MemoryFileSystem.self,
     UnlinkedFile.self, MemoryMapping.self, SharedMemory.self, SystemVSegment.self, SystemVMessages.self,
     UnixSocketQueue.self, SocketOptionTable.self, SocketFilter.self,

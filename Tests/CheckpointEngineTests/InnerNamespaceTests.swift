@@ -32,7 +32,7 @@ struct InnerNamespaceTests {
             try copy.put(image.name, image.bytes)
         }
         try change(copy, process)
-        return copy.plan([InnerNamespace.self, NamespaceFile.self], policy)
+        return copy.plan([InnerNamespace.self, InnerMounts.self, NamespaceFile.self], policy)
     }
 
     @Test func whoMayHaveThem() throws {
@@ -40,9 +40,81 @@ struct InnerNamespaceTests {
             #expect(try plan(kind) == "no error")
             #expect(try plan(kind, Self.policy(~Self.administrator)).contains("does not grant CAP_SYS_ADMIN"))
         }
-        for kind in [Namespaces.user, .pid, .mount] {
+        for kind in [Namespaces.user, .pid] {
             #expect(try plan(kind).contains("cannot be restored"), "\(kind)")
         }
+    }
+
+    /// Mounts of the container's namespace, and of another one. A line is a whole one of mountinfo.
+    private func mounts(
+        outer: String? = outer, inner: String? = outer, _ policy: RestorePolicy = mounter,
+        _ change: (ImageCopy, pid_t) throws -> Void = { _, _ in }
+    ) throws -> String {
+        try plan(.mount, policy) { copy, process in
+            for (number, text) in [(try copy.images().inventory.rootIds.mntNsID, outer), (99, inner)] {
+                guard let text else { continue }
+                var image = ImageWriter(.mounts, number)
+                for line in MountLine.all(in: text) {
+                    var entry = line.entry(isOutside: false)
+                    if number == 99, inner == Self.outer { entry.mntID += 100 }
+                    if number == 99, inner == Self.outer, entry.parentMntID > 10 { entry.parentMntID += 100 }
+                    try image.append(entry)
+                }
+                try copy.put(image.name, image.bytes)
+            }
+            try change(copy, process)
+        }
+    }
+
+    private static let outer = "20 1 0:50 / / rw - overlay o rw\n21 20 0:51 / /tmp rw - tmpfs t rw\n"
+    private static let inner = "120 1 0:50 / / rw - overlay o rw\n121 120 0:51 / /tmp rw - tmpfs t rw\n"
+    private static var mounter: RestorePolicy {
+        var policy = policy()
+        policy.makesMounts = true
+        return policy
+    }
+
+    @Test func mountsOfTheirOwn() throws {
+        #expect(try mounts() == "no error")
+        #expect(try mounts(outer: nil).contains("mountpoints-"))
+        #expect(try mounts(inner: nil).contains("mountpoints-99.img"))
+        let new = "122 120 0:60 / /new rw - tmpfs t rw\n"
+        #expect(try mounts(inner: Self.inner + new).contains("tmpfs-mount-122.stasis is not there"))
+        #expect(try mounts(inner: Self.inner + "122 120 0:60 / /new rw - ext4 /dev/sda rw\n").contains("ext4 at /new"))
+        #expect(try mounts(inner: Self.inner + new, Self.policy()).contains("no mount namespace"))
+        #expect(try mounts(inner: Self.inner + "21 120 0:51 / /new rw - tmpfs t rw\n").contains("of another namespace"))
+        #expect(try mounts(inner: "120 1 0:61 / / rw - tmpfs t rw\n").contains("is not any more"), "pivot_root")
+        let shared = try mounts { copy, process in
+            let first = try copy.tree()
+            let (id, directories) = (first.ids.fsID, first.directories)
+            try copy.edit("ids-\(process).img", as: TaskKobjIdsEntry.self) { $0.fsID = id }
+            try copy.edit("fs-\(process).img", as: FsEntry.self) { (entry: inout FsEntry) in entry = directories }
+        }
+        #expect(shared.contains("shares its directories"), "\(shared)")
+    }
+
+    /// setns(2) asks for CAP_SYS_CHROOT.
+    @Test func whoJoinsAMountNamespace() throws {
+        #expect(throws: CheckpointError.self) { try Self.policy().checkJoiningMounts() }
+        #expect(throws: Never.self) { try Self.policy(1 << 18).checkJoiningMounts() }
+    }
+
+    @Test func whichMountNamespaceIsCopied() throws {
+        let (outer, inner) = (MountLine.all(in: Self.outer), MountLine.all(in: Self.inner))
+        let more = MountLine.all(in: "122 120 0:60 / /new rw - tmpfs t rw\n")
+        let again = MountLine.all(
+            in:
+                "220 1 0:50 / / rw - overlay o rw\n221 220 0:51 / /tmp rw - tmpfs t rw\n222 220 0:60 / /new rw - tmpfs t rw\n"
+        )
+        let found = try MountChanges.nearest([outer, inner + more], now: again)
+        #expect(found.index == 1 && found.changes.isEmpty)
+        #expect(try MountChanges.nearest([outer, inner + more], now: inner).index == 0)
+        // One file system is not made twice.
+        let moved = MountLine.all(
+            in:
+                "220 1 0:50 / / rw - overlay o rw\n221 220 0:60 / /other rw - tmpfs t rw\n222 220 0:51 / /tmp rw - tmpfs t rw\n"
+        )
+        #expect(throws: CheckpointError.self) { try MountChanges.nearest([outer, inner + more], now: moved) }
     }
 
     @Test func filtersThatForbidThem() throws {

@@ -72,6 +72,59 @@ extension Integration {
             }
         }
 
+        /// What a shell starts in mount namespaces of their own.
+        private static let sandboxes = [
+            "unshare -m sh -c 'mount -t tmpfs t /tmp && echo text >/tmp/file && exec sleep 1000'",
+            // As services of systemd with directories of their own, and paths that they may not see or change.
+            """
+            mount --make-rshared /; mkdir -p /state/private; unshare -m sh -c 'mount --make-rslave / &&
+            mount --bind /state/private /tmp && echo text >/tmp/file && mount --bind /etc /etc &&
+            mount -o remount,bind,ro /etc && mount -t tmpfs -o ro,mode=0 hidden /scratch && exec sleep 1000'
+            """,
+            """
+            unshare -m sh -c 'mount -t tmpfs t /tmp && cp -a /bin /tmp && mkdir /tmp/tmp && echo text >/tmp/tmp/file &&
+            cd /tmp && exec chroot /tmp /bin/sleep 1000' & exec sleep 1001
+            """,
+            """
+            unshare -m sh -c 'mount -t tmpfs t /tmp && echo text >/tmp/file &&
+            unshare -m sh -c "mount -t tmpfs u /scratch && umount /proc/sys && exec sleep 1001" & exec sleep 1000'
+            """,
+        ]
+
+        @Test("programs in mount namespaces of their own stay in them", .timeLimit(.minutes(1)), arguments: sandboxes)
+        func apart(script: String) throws {
+            try TestBed.use { bed in
+                let container = try container(bed)
+                try container.bundle.edit { config in
+                    config["process"]["args"] = .strings(["sh", "-c", script + "; exec sleep 1002"])
+                    for set in ["bounding", "effective", "permitted"] {
+                        config["process"]["capabilities"][set] = .strings(["CAP_SYS_ADMIN", "CAP_SYS_CHROOT"])
+                    }
+                }
+                try container.run()
+                let look = """
+                    for p in $(pidof sleep); do echo $p; readlink /proc/$p/root; readlink /proc/$p/cwd; cat /proc/$p/root/tmp/file
+                    sed 's/^[0-9]* [0-9]* [0-9:]* //; s/ \\([a-z_]*\\):[0-9]*/ \\1/g' /proc/$p/mountinfo | sort; done 2>&1
+                    """
+                var before = ""
+                let isThere = until(seconds: 10) {
+                    before = (try? container.exec("sh", "-c", look).succeeded().output) ?? ""
+                    let processes = before.split(separator: "\n").filter { Int($0) != nil }
+                    return before.contains("text") && processes.count == (script.contains("1001") ? 2 : 1)
+                }
+                #expect(isThere, "\(before)")
+                for number in 1...2 {
+                    try container.checkpoint(to: "image\(number)")
+                    try container.restore(from: "image\(number)")
+                    let now = try container.exec("sh", "-c", look).succeeded().output
+                    let (lines, old) = (now.split(separator: "\n"), before.split(separator: "\n"))
+                    #expect(
+                        now == before,
+                        "new: \(lines.filter { !old.contains($0) }), gone: \(old.filter { !lines.contains($0) })")
+                }
+            }
+        }
+
         @Test("what config.json does not let a container do to its mounts is not done", .timeLimit(.minutes(1)))
         func unmountedByExec() throws {
             try TestBed.use { bed in

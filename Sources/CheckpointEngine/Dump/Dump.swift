@@ -13,7 +13,7 @@ final class Dump {
     let root: OwnedDescriptor
     /// The mounts that the container sees, and their ids.
     let mounts: [MountLine]
-    let mountIDs: Set<Int>
+    var mountIDs: Set<Int>
     /// What has become of those with which the container's program started.
     let mountChanges: MountChanges?
     let first: CapturedProcess
@@ -80,8 +80,10 @@ final class Dump {
         let mountInfo = try readText("/proc/\(first.hostPid)/mountinfo")
         mounts = MountLine.all(in: mountInfo)
         mountIDs = Set(mounts.map(\.id))
+        let own = try linkTarget("/proc/\(first.task)/ns/mnt")
+        let hasOthers = processes.contains { (try? linkTarget("/proc/\($0.task)/ns/mnt")) != own && !$0.isZombie }
         mountChanges = try request.start.flatMap {
-            try MountTable.changes(mountInfo, since: $0) { try MountLine.all(of: "self") }
+            try MountTable.changes(mountInfo, since: $0, isAsked: hasOthers) { try MountLine.all(of: "self") }
         }
     }
 

@@ -70,6 +70,7 @@ final class OpenFiles {
         var device: dev_t
         var inode: ino_t
         var flags: CInt
+        var mount: Int
     }
 
     init(_ image: ImageStream) { self.image = image }
@@ -95,7 +96,8 @@ final class OpenFiles {
     /// - Parameter link: what leads to it, in /proc.
     func id(of path: String, link: String, flags: CInt, isMapped: Bool = false, in dump: Dump) throws -> UInt32 {
         let status = try LinuxSystem.status(at: AT_FDCWD, link)
-        let place = Place(path: path, device: status.st_dev, inode: status.st_ino, flags: flags)
+        let mount = try dump.mount(of: link)
+        let place = Place(path: path, device: status.st_dev, inode: status.st_ino, flags: flags, mount: mount)
         if let known = places[place] { return known }
         let id = newID()
         let memory = try MemFD.entry(
@@ -103,7 +105,7 @@ final class OpenFiles {
         try add(
             memory
                 ?? RegularFile.entry(
-                    path: path, link: link, status: status, flags: UInt32(flags), position: 0, mount: -1, id: id,
+                    path: path, link: link, status: status, flags: UInt32(flags), position: 0, mount: mount, id: id,
                     isMapped: isMapped, in: dump))
         places[place] = id
         return id
@@ -142,6 +144,7 @@ final class OpenFiles {
             try ThreadDescriptors.check(file, of: kind)
             dump.account.keep(kind)
             try InnerNetwork.note(file, in: &entry, of: dump)
+            try InnerMounts.verify(file, entry, of: dump)
             for attribute in fileAttributes { try attribute.capture(file, into: &entry, of: dump) }
             try image.append(entry)
             return Known(task: file.task, number: file.number, id: entry.id, type: entry.type)

@@ -193,9 +193,10 @@ struct ProcessCapture {
             let found = try status(of: directory.raw)
             return own.st_ino == found.st_ino && own.st_dev == found.st_dev
         }
-        if try isRoot(dump.root) { return "/" }
+        let top = try dump.root(for: process)
+        if try isRoot(openAt(top, ".", CLINUX_O_PATH | O_DIRECTORY)) { return "/" }
         let path = try linkTarget(link)
-        guard let place = try? openAt(dump.root.raw, path, CLINUX_O_PATH | O_DIRECTORY, resolve: .inRoot),
+        guard let place = try? openAt(top, path, CLINUX_O_PATH | O_DIRECTORY, resolve: .inRoot),
             try isRoot(place)
         else {
             throw CheckpointError(

@@ -29,6 +29,7 @@ final class Confinement {
     func verifyMounts() throws {
         let now = try readText("/proc/\(first)/mountinfo")
         let expected = restore[MadeMount.self].expected
+        if let difference = try restore[InnerMounts.self].difference() { throw wrong(difference) }
         if expected == nil && now == mounts { return }
         if let difference = (expected ?? ExpectedMounts(mounts)).difference(now) { throw wrong(difference) }
     }
@@ -36,7 +37,7 @@ final class Confinement {
     /// Fails if a process is elsewhere than its container, or a thread may do what it may not.
     func verify(_ plan: ProcessPlan) throws {
         let process = plan.stubs[0].tid
-        guard try isRoot(plan.root, of: process) else { throw wrong("another root directory than it should") }
+        guard try isRoot(of: plan, process) else { throw wrong("another root directory than it should") }
         let inner = restore[InnerNamespace.self].links[plan.pid] ?? [:]
         guard try Self.namespaces(of: process) == namespaces.merging(inner, uniquingKeysWith: { $1 }) else {
             throw wrong("other namespaces than it should")
@@ -50,7 +51,7 @@ final class Confinement {
             try about("thread \(stub.thread)") {
                 try verify(stub.tid, of: process, core)
                 let isApart = plan.threadDirectories[stub.thread] != nil
-                guard try !isApart || isRoot(plan.root, of: stub.tid) else { throw wrong("another root directory") }
+                guard try !isApart || isRoot(of: plan, stub.tid) else { throw wrong("another root directory") }
             }
         }
         guard let ended = plan.endedLeader else { return }
@@ -93,12 +94,14 @@ final class Confinement {
         CheckpointError("has \(what) after everything was set: it was disturbed, and is ended; try again")
     }
 
-    private func isRoot(_ path: String?, of process: pid_t) throws -> Bool {
-        let other = try path.map {
-            try openAt(root.raw, $0, CLINUX_O_PATH | O_DIRECTORY, resolve: .inRoot).release()
+    private func isRoot(of plan: ProcessPlan, _ process: pid_t) throws -> Bool {
+        let inner = restore[InnerMounts.self]
+        let root = inner.number(of: plan).flatMap { inner.roots[$0] } ?? root.raw
+        let other = try plan.root.map {
+            try openAt(root, $0, CLINUX_O_PATH | O_DIRECTORY, resolve: .inRoot).release()
         }
         defer { if let other { close(other) } }
-        let (wanted, found) = (try status(of: other ?? root.raw), try status(at: AT_FDCWD, "/proc/\(process)/root"))
+        let (wanted, found) = (try status(of: other ?? root), try status(at: AT_FDCWD, "/proc/\(process)/root"))
         return found.st_dev == wanted.st_dev && found.st_ino == wanted.st_ino
     }
 

@@ -59,9 +59,26 @@ struct Opener {
     }
 
     /// Opens a path without following links, and without waiting for anybody.
-    func open(_ path: String, flags: CInt, as identity: Identity) throws -> OwnedDescriptor {
-        try run(as: identity) { Self.open(path, flags: flags, in: &$0) }
-        let opened = try take(0)
+    ///
+    /// - Parameter root: another root directory than the task's, in another mount namespace; it is lent to the task.
+    func open(
+        _ path: String, beneath root: CInt? = nil, flags: CInt, as identity: Identity
+    ) throws -> OwnedDescriptor {
+        if let root {
+            try run(as: identity) { program in
+                let pair = program.reserve(8)
+                program.call("socketpair", Int(SYS_socketpair), [UInt64(AF_UNIX), 5, 0, pair.raw])
+            }
+            let ours = try take(1)
+            try sendMessage(ours.raw, [1], descriptors: [root])
+            try run(as: identity, keeping: 2) { program in
+                Furnishing.receiveMessage(0, in: &program)
+                Self.open(path, from: 2, flags: flags, in: &program)
+            }
+        } else {
+            try run(as: identity) { Self.open(path, flags: flags, in: &$0) }
+        }
+        let opened = try take(root == nil ? 0 : 3)
         try Self.setFlags(flags, of: opened.raw, path)
         return opened
     }
@@ -85,16 +102,17 @@ struct Opener {
 
     @discardableResult
     private static func open(
-        _ path: String, flags: CInt, tolerated: Set<CInt>? = [], in program: inout Program
+        _ path: String, from root: UInt64? = nil, flags: CInt, tolerated: Set<CInt>? = [], in program: inout Program
     ) -> Program.Reference {
         let name = program.place(path: path)
         // struct open_how. Nobody waits for a pipe that has been put there meanwhile.
         let patient = flags & CLINUX_O_PATH == 0 ? flags | O_NOCTTY | O_NONBLOCK : flags
+        let resolve: Resolve = root == nil ? .noSymlinks : [.noSymlinks, .inRoot]
         let how = program.place(
-            value: SIMD4<UInt64>(UInt64(UInt32(bitPattern: patient)), 0, Resolve.noSymlinks.rawValue, 0))
+            value: SIMD4<UInt64>(UInt64(UInt32(bitPattern: patient)), 0, resolve.rawValue, 0))
         return program.call(
-            "open \(path)", Int(CLINUX_SYS_openat2), [UInt64(bitPattern: Int64(AT_FDCWD)), name.raw, how.raw, 24],
-            tolerated: tolerated)
+            "open \(path)", Int(CLINUX_SYS_openat2),
+            [root ?? UInt64(bitPattern: Int64(AT_FDCWD)), name.raw, how.raw, 24], tolerated: tolerated)
     }
 
     private static func setFlags(_ flags: CInt, of opened: CInt, _ path: String) throws {

@@ -113,6 +113,15 @@ package struct RestorePolicy: Sendable {
         }
     }
 
+    /// Fails if no process could have joined the mount namespace of another. setns(2)
+    func checkJoiningMounts() throws {
+        guard capabilities & 1 << Self.sysChroot != 0 else {
+            throw CheckpointError(
+                "is in a mount namespace with others, or in a copy of theirs, and config.json does not grant CAP_SYS_CHROOT "
+                    + "to join it")
+        }
+    }
+
     /// Without CAP_SETUID and CAP_SETGID, and without set-user-ID programs, ids stay what they were at the start.
     func allows(user id: UInt32) -> Bool { !noNewPrivileges || capabilities & (1 << 7) != 0 || id == user }
     func allows(group id: UInt32) -> Bool { !noNewPrivileges || capabilities & (1 << 6) != 0 || groups.contains(id) }

@@ -31,8 +31,14 @@ enum RegularFile: FileKind {
     ) throws -> FileEntry {
         // A name may end like that by itself.
         let former = path.hasSuffix(deleted) ? String(path.dropLast(deleted.utf8.count)) : nil
+        let root = dump.root(of: mount)
         guard status.st_nlink > 0 else {
             let name = former ?? path
+            guard dump[InnerMounts.self].inner.isEmpty else {
+                throw CheckpointError(
+                    "\(name), which was unlinked, of a container with processes in mount namespaces of their own, "
+                        + "cannot be checkpointed yet")
+            }
             try about("\(name), which was unlinked") {
                 try UnlinkedFile.capture(link, status, id: id, into: dump)
             }
@@ -45,12 +51,12 @@ enum RegularFile: FileKind {
         }
         let found = Result { () throws(SystemError) in
             // The kernel's own names of open files have no links in them; the last may be one that is open itself (O_PATH).
-            let place = try openAt(dump.root.raw, path, CLINUX_O_PATH | O_NOFOLLOW, resolve: .inRoot)
+            let place = try openAt(root, path, CLINUX_O_PATH | O_NOFOLLOW, resolve: .inRoot)
             return try LinuxSystem.status(of: place.raw)
         }
         let there = try? found.get()
         guard there?.st_dev == status.st_dev, there?.st_ino == status.st_ino else {
-            if let former, let other = try otherName(of: former, status, in: dump) {
+            if let former, let other = try otherName(of: former, status, in: root) {
                 return entry(other, status, flags: flags, position: position, mount: mount, id: id)
             }
             if former != nil {
@@ -66,7 +72,7 @@ enum RegularFile: FileKind {
                     ? "\(path): its name is not UTF-8; such a file cannot be checkpointed yet"
                     : "\(path): the path does not lead to the open file any more: \(error.errno)")
         }
-        let buildID = isMapped ? try BuildID.words(of: path, in: dump.root.raw) : []
+        let buildID = isMapped ? try BuildID.words(of: path, in: root) : []
         return entry(path, status, flags: flags, position: position, mount: mount, id: id, buildID: buildID)
     }
 
@@ -74,9 +80,9 @@ enum RegularFile: FileKind {
     private static let deleted = " (deleted)"
 
     /// A file whose first name was unlinked may have another one beside it: sem_open(3) makes its semaphores so.
-    private static func otherName(of path: String, _ file: stat, in dump: Dump) throws -> String? {
+    private static func otherName(of path: String, _ file: stat, in root: CInt) throws -> String? {
         let folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? "/"
-        guard let opened = try? openAt(dump.root.raw, folder, O_RDONLY | O_DIRECTORY, resolve: .inRoot) else {
+        guard let opened = try? openAt(root, folder, O_RDONLY | O_DIRECTORY, resolve: .inRoot) else {
             return nil
         }
         var stream = try DirectoryStream(opened)
@@ -145,7 +151,7 @@ enum RegularFile: FileKind {
         func add(_ id: UInt32, passing: PassingFile?) throws {
             guard !UnlinkedFile.has(id, in: workshop), !MessageQueue.has(id, in: workshop),
                 !IORing.has(id, in: workshop), let entry = workshop.entry(id), entry.hasReg, !entry.reg.ext,
-                !isSocket(entry.reg),
+                !isSocket(entry.reg), !workshop.isElsewhere(entry.reg, for: opener),
                 let place = try? place(of: entry.reg, in: workshop), isOrdinary(place.raw)
             else { return }
             let status = try LinuxSystem.status(of: place.raw)
@@ -179,12 +185,13 @@ enum RegularFile: FileKind {
         if let unlinked = try UnlinkedFile.open(file, flags: wanted, in: workshop) { return unlinked }
         let place = try place(of: file, in: workshop)
         guard let opener = workshop.opener else { throw CheckpointError("\(file.name): is no task's") }
+        let root = workshop.isElsewhere(file, for: opener) ? workshop.root(of: file) : nil
         let opened: OwnedDescriptor
         do {
             opened =
                 isOrdinary(place.raw)
-                ? try opener.runAsEither { try opener.open(file.name, flags: wanted, as: $0) }
-                : try opener.open(file.name, flags: wanted, as: opener.own)
+                ? try opener.runAsEither { try opener.open(file.name, beneath: root, flags: wanted, as: $0) }
+                : try opener.open(file.name, beneath: root, flags: wanted, as: opener.own)
         } catch let error as SystemError {
             throw CheckpointError("\(error): the task may not open it with the rights that it has")
         }
@@ -212,7 +219,7 @@ enum RegularFile: FileKind {
         }
         // The kernel's own names of open files have no links in them.
         let place = try about("not in this bundle's rootfs as it was at the checkpoint") {
-            try openAt(workshop.root, file.name, CLINUX_O_PATH | O_NOFOLLOW, resolve: [.inRoot, .noSymlinks])
+            try openAt(workshop.root(of: file), file.name, CLINUX_O_PATH | O_NOFOLLOW, resolve: [.inRoot, .noSymlinks])
         }
         let status = try LinuxSystem.status(of: place.raw)
         let isPlace = CInt(bitPattern: file.flags) & CLINUX_O_PATH != 0
@@ -228,7 +235,7 @@ enum RegularFile: FileKind {
                     + "the rootfs is not the one that was checkpointed")
         }
         if !file.buildID.isEmpty {
-            guard try BuildID.words(of: file.name, in: workshop.root) == file.buildID else {
+            guard try BuildID.words(of: file.name, in: workshop.root(of: file)) == file.buildID else {
                 throw CheckpointError(
                     "\(file.name): is another build of the program than at the checkpoint: "
                         + "the rootfs is not the one that was checkpointed")

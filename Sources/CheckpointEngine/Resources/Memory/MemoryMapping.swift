@@ -191,7 +191,8 @@ enum MemoryMapping: Kind {
         if line.isShared, mayWrite, try status(link, flags: AT_SYMLINK_NOFOLLOW).st_mode & 0o200 != 0 {
             access = UInt32(O_RDWR)
         }
-        let key = "\(line.device) \(line.inode) \(access) \(line.name)"
+        let mount = try dump.mount(of: link)
+        let key = "\(line.device) \(line.inode) \(access) \(mount) \(line.name)"
         if let known = dump.pages.mappedFiles[key] { return known }
         let (status, id) = (try status(link), dump.files.newID())
         // In /proc/PID/maps a new line within the name is four characters.
@@ -204,7 +205,7 @@ enum MemoryMapping: Kind {
         try dump.files.add(
             memory
                 ?? RegularFile.entry(
-                    path: path, link: link, status: status, flags: access, position: 0, mount: -1, id: id,
+                    path: path, link: link, status: status, flags: access, position: 0, mount: mount, id: id,
                     isMapped: true, in: dump))
         let file = PageDump.MappedFile(id: id, access: access, isMemory: memory != nil)
         dump.pages.mappedFiles[key] = file

@@ -22,18 +22,25 @@ enum MadeMount: Kind {
         fileprivate(set) var contents: [Int: MemoryFileImage] = [:]
         fileprivate(set) var expected: ExpectedMounts?
         /// Of file systems that were made.
-        fileprivate(set) var devices: Set<String> = []
+        var devices: Set<String> = []
     }
 
     // MARK: Checkpoint
 
     static func capture(_ request: CheckpointRequest, into dump: Dump) throws {
         guard let changes = dump.mountChanges else { return }
-        let terminals = changes.made.filter { $0.isNew && $0.line.type == "devpts" }
         let files = changes.now.filter { changes.holdsFiles($0) && !request.hostMounts.contains($0.point) }
+        dump[Self.self].tops = try tops(changes, of: request.firstProcess, root: dump.root.raw, files: files)
+        dump.account.keep(Self.self, count: changes.made.count + changes.changed.count + changes.removed.count)
+    }
+
+    /// What lies on mounts of files in memory. Fails if there are terminals on those that were made.
+    static func tops(
+        _ changes: MountChanges, of process: pid_t, root: CInt, files: [MountLine]
+    ) throws -> PeeledMounts {
+        let terminals = changes.made.filter { $0.isNew && $0.line.type == "devpts" }
         let tops = try PeeledMounts(
-            of: request.firstProcess, dump.mounts, wanted: Set((files + terminals.map(\.line)).map(\.id)))
-        dump[Self.self].tops = tops
+            of: process, root: root, wanted: Set((files + terminals.map(\.line)).map(\.id)))
         for terminal in terminals {
             guard let top = tops[terminal.line.id] else { continue }
             if let name = try directoryEntries(at: top, ".").first(where: { $0 != "ptmx" }) {
@@ -42,16 +49,12 @@ enum MadeMount: Kind {
                     "close it")
             }
         }
-        dump.account.keep(Self.self, count: changes.made.count + changes.changed.count + changes.removed.count)
+        return tops
     }
 
     static func seal(_ dump: Dump) throws {
         guard let changes = dump.mountChanges else { return }
-        let lines = changes.now.map { line in
-            var line = line
-            line.superOptions = options(of: line, dump)
-            return line.entry(isOutside: changes.kept[line.id] != nil)
-        }
+        let lines = changes.now.map { entry($0, isOutside: changes.kept[$0.id] != nil, dump) }
         try dump.images.add(.mounts, try dump.namespaceID("mnt", of: dump.first.hostPid), entries: lines)
         let ids = Set(changes.start.map(\.id))
         let texts = dump.request.start?.mounts.split(separator: "\n") ?? []
@@ -61,6 +64,12 @@ enum MadeMount: Kind {
             return text.dropLast(line.superOptions.count) + options(of: line, dump) + "\n"
         }
         try dump.images.add(startName, Array(start.joined().utf8))
+    }
+
+    static func entry(_ line: MountLine, isOutside: Bool, _ dump: Dump) -> MntEntry {
+        var line = line
+        line.superOptions = options(of: line, dump)
+        return line.entry(isOutside: isOutside)
     }
 
     /// With the ids that the container sees. A file system of somebody else's may have others.
@@ -77,16 +86,26 @@ enum MadeMount: Kind {
         guard try images.directory.contains(startName) else { return }
         let number = images.inventory.rootIds.mntNsID
         let changes = try about("\(ImageKind.mounts.fileName(number)), \(startName)") {
-            let entries: [MntEntry] = try images.directory.entries(.mounts, number)
-            guard entries.count <= MountChanges.most else { throw CheckpointError("too many mounts") }
-            return try MountChanges(
+            try MountChanges(
                 start: MountLine.all(in: String(decoding: try images.directory.bytes(startName), as: UTF8.self)),
-                now: try entries.map { try MountLine($0) })
+                now: try table(number, images))
         }
         let state = restore[Self.self]
         if changes.isEmpty { return }
         try check(changes, restore.policy)
         state.changes = changes
+        try planContents(of: changes, restore)
+    }
+
+    /// The mounts of a namespace.
+    static func table(_ number: UInt32, _ images: RestoreImages) throws -> [MountLine] {
+        let entries: [MntEntry] = try images.directory.entries(.mounts, number)
+        guard entries.count <= MountChanges.most else { throw CheckpointError("too many mounts") }
+        return try entries.map { try MountLine($0) }
+    }
+
+    static func planContents(of changes: MountChanges, _ restore: RestorePlan) throws {
+        let (state, images) = (restore[Self.self], restore.images)
         for made in changes.made where made.isNew && made.line.type == "tmpfs" {
             let name = contentName(made.line.id)
             guard try images.directory.contains(name) else { throw CheckpointError("\(name) is not there") }
@@ -99,6 +118,7 @@ enum MadeMount: Kind {
     private static let administration: UInt64 = 1 << 21
 
     static func check(_ changes: MountChanges, _ policy: RestorePolicy) throws {
+        if changes.isEmpty { return }
         let named = changes.made.first?.line ?? changes.changed.first?.new ?? changes.removed.first
         let what = named.map { "the mount of type \($0.type) at \($0.point)" } ?? ""
         guard policy.makesMounts else {

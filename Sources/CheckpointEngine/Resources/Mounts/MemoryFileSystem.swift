@@ -59,12 +59,7 @@ enum MemoryFileSystem: Kind {
                 index += 1
             }
         }
-        for made in changes?.made ?? [] where made.isNew && made.line.type == "tmpfs" {
-            guard let top = tops?[made.line.id] else { continue }
-            try about("tmpfs at \(made.line.point)") {
-                try write(top, of: made.line, as: MadeMount.contentName(made.line.id), devices: [], except: [], dump)
-            }
-        }
+        if let changes, let tops { try writeMade(changes, tops, dump) }
         for part in own where part.root != "/" {
             let hides = { (line: MountLine) in
                 line.id != part.id && (line.point == part.point || part.point.hasPrefix(line.point + "/"))
@@ -81,6 +76,16 @@ enum MemoryFileSystem: Kind {
             throw CheckpointError(
                 "\(part.type) at \(part.point): only \(part.root) of it is mounted there; a part of a file system in memory "
                     + "cannot be checkpointed yet: take the mount out of config.json")
+        }
+    }
+
+    /// Those of mounts that were made.
+    static func writeMade(_ changes: MountChanges, _ tops: PeeledMounts, _ dump: Dump) throws {
+        for made in changes.made where made.isNew && made.line.type == "tmpfs" {
+            guard let top = tops[made.line.id] else { continue }
+            try about("tmpfs at \(made.line.point)") {
+                try write(top, of: made.line, as: MadeMount.contentName(made.line.id), devices: [], except: [], dump)
+            }
         }
     }
 

@@ -67,6 +67,12 @@ struct MountChanges {
         }.compactMap { line in origins[line.id].map { Made(line: line, origin: $0) } }
         groups = try MountGroups(of: self)
         for one in made { try checkPlace(of: one.line) }
+        for line in removed {
+            let parent = now.first { kept[$0.id]?.id == line.parent }
+            if parent?.sharedGroup.map(groups.outside.contains) == true {
+                throw Self.refuse(line, "was taken away from one that shares its mounts with others outside", "")
+            }
+        }
     }
 
     /// The mount of the start that a new one shows a part of.

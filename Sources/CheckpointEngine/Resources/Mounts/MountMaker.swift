@@ -54,21 +54,30 @@ struct MountMaker {
         return found
     }
 
-    mutating func run() throws {
+    /// - Parameter isInner: whether it is a copy of another namespace, whose files are there, and whose mounts share theirs with it.
+    mutating func run(isInner: Bool = false) throws {
         for line in before { expected.lines[line.id] = line }
         for one in changes.made { try copySource(of: one, ofRemoved: true) }
+        if isInner {
+            for one in changes.made { try copySource(of: one, ofRemoved: false) }
+            for change in changes.changed { try leaveGroups(change.old, change.new) }
+        }
         for line in changes.removed { try about("\(line.type) at \(line.point)") { try remove(line) } }
         // While nothing new hides them.
         for change in changes.changed { _ = try keptTop(change.old.id) }
         for one in changes.made { if let old = changes.kept[one.line.parent] { _ = try keptTop(old.id) } }
         for group in changes.groups.all { _ = try group.seed.flatMap { changes.kept[$0] }.map { try keptTop($0.id) } }
         // Nobody copies one that is unbindable.
-        for change in changes.changed where change.old.isUnbindable { try leaveGroups(change.old, change.new) }
+        for change in changes.changed where change.old.isUnbindable && !isInner {
+            try leaveGroups(change.old, change.new)
+        }
         // Room first, and what nobody may write to last.
         for change in changes.changed { try reconfigure(change.old, change.new, isLast: false) }
-        try MemoryFileSystem.fill(in: workshop)
-        for one in changes.made { try copySource(of: one, ofRemoved: false) }
-        for change in changes.changed where !change.old.isUnbindable { try leaveGroups(change.old, change.new) }
+        if !isInner {
+            try MemoryFileSystem.fill(in: workshop)
+            for one in changes.made { try copySource(of: one, ofRemoved: false) }
+            for change in changes.changed where !change.old.isUnbindable { try leaveGroups(change.old, change.new) }
+        }
         for one in changes.made {
             try about("\(one.line.type) at \(one.line.point)") { try make(one) }
         }

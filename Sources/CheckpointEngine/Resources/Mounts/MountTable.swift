@@ -31,10 +31,11 @@ struct MountTable {
     }
 
     /// - Parameter host: the mounts that the engine sees; asked for if there is a difference.
-    /// - Returns: `nil` if there is none.
-    static func changes(_ now: String, since start: StartRecord, host: () throws -> [MountLine]) throws -> MountChanges?
-    {
-        if now == start.mounts { return nil }
+    /// - Returns: `nil` if there is none, unless that is asked for.
+    static func changes(
+        _ now: String, since start: StartRecord, isAsked: Bool = false, host: () throws -> [MountLine]
+    ) throws -> MountChanges? {
+        if now == start.mounts, !isAsked { return nil }
         let before = MountTable(MountLine.all(in: start.mounts))
         let after = MountTable(MountLine.all(in: now))
         let host = MountTable(try host())
@@ -58,7 +59,7 @@ struct MountTable {
                     && !start.destinations.contains(line.point) && before.wasHosts(line, host)
             }.map(\.id))
         let changes = try MountChanges(start: before.lines.filter { !gone.contains($0.id) }, now: own, foreign: devices)
-        return changes.isEmpty ? nil : changes
+        return changes.isEmpty && !isAsked ? nil : changes
     }
 
     /// Whether a mount came by itself from the host's mount namespace, and a bind of config.json will show it again: the

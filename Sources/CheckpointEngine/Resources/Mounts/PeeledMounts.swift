@@ -8,15 +8,50 @@ import LinuxSystem
 final class PeeledMounts {
     private var tops: [Int: CInt] = [:]
 
-    /// - Parameter wanted: ids of directories' mounts.
-    init(of process: pid_t, _ lines: [MountLine], wanted: Set<Int>) throws {
+    /// - Parameters:
+    ///   - root: the root directory beneath which the mounts lie.
+    ///   - wanted: ids of directories' mounts.
+    init(of process: pid_t, root: CInt, wanted: Set<Int>) throws {
         guard !wanted.isEmpty else { return }
-        let order: [MountLine] = try MountChanges.order(lines).reversed()
+        try Self.byChild {
+            try Self.peel(process, root, wanted, into: $0)
+        } receive: {
+            try receive(from: $0, wanted)
+        }
+    }
+
+    /// All that is mounted in a process's namespace, as mountinfo has it, and the namespace's root directory: of the process itself
+    /// only what lies beneath its own root is told (chroot(2)).
+    ///
+    /// - Returns: the root directory open, the caller's to close.
+    static func whole(of process: pid_t) throws -> (table: String, root: CInt) {
+        var found: [CInt] = []
+        try byChild { socket in
+            _ = SignalMask.blockAll()
+            let proc = try openAt(AT_FDCWD, "/proc", CLINUX_O_PATH | O_DIRECTORY)
+            try join(process)
+            let table = try openAt(proc.raw, "self/mountinfo", O_RDONLY)
+            let root = try openAt(AT_FDCWD, "/", CLINUX_O_PATH | O_DIRECTORY)
+            try sendMessage(socket, Array("mounts".utf8), descriptors: [table.raw, root.raw])
+        } receive: { socket in
+            let message = try receiveMessage(socket, limit: 4096, descriptors: 2)
+            found = message.descriptors
+            guard found.count == 2 else {
+                for descriptor in found { close(descriptor) }
+                throw failed(String(decoding: message.bytes, as: UTF8.self))
+            }
+        }
+        let table = OwnedDescriptor(found[0])
+        return (String(decoding: try readAll(table.raw, name: "mountinfo"), as: UTF8.self), found[1])
+    }
+
+    /// Lets a child of the engine's do something, and send what it finds.
+    private static func byChild(_ body: (CInt) throws -> Void, receive: (CInt) throws -> Void) throws {
         let pair = try socketPair(CInt(SOCK_SEQPACKET.rawValue))
         switch try cloneProcess(CloneRequest()) {
         case .child:
             do {
-                try Self.peel(process, order, wanted, into: pair.second.raw)
+                try body(pair.second.raw)
                 _exit(0)
             } catch {
                 try? sendMessage(pair.second.raw, Array("! \(error)".utf8))
@@ -24,13 +59,17 @@ final class PeeledMounts {
             }
         case .parent(_, let pidfd):
             close(pair.second.release())
-            do { try receive(from: pair.first.raw, wanted) } catch {
+            do { try receive(pair.first.raw) } catch {
                 try? pidfd.send(SIGKILL)
                 _ = try pidfd.wait()
                 throw error
             }
             _ = try pidfd.wait()
         }
+    }
+
+    private static func failed(_ text: String) -> CheckpointError {
+        CheckpointError("cannot look at its mounts: \(text.isEmpty ? "the process that does has ended" : text)")
     }
 
     deinit { for top in tops.values { close(top) } }
@@ -43,28 +82,34 @@ final class PeeledMounts {
             let text = String(decoding: message.bytes, as: UTF8.self)
             guard let top = message.descriptors.first, let id = Int(text), wanted.contains(id) else {
                 for descriptor in message.descriptors { close(descriptor) }
-                throw CheckpointError(
-                    "cannot look at its mounts: \(text.isEmpty ? "the process that does has ended" : text)")
+                throw Self.failed(text)
             }
             tops[id] = top
         }
     }
 
-    private static func peel(_ process: pid_t, _ lines: [MountLine], _ wanted: Set<Int>, into socket: CInt) throws {
-        _ = SignalMask.blockAll()
+    private static func join(_ process: pid_t) throws {
         let namespaces = try ["user", "mnt"].map {
             try openAt(AT_FDCWD, "/proc/\(process)/ns/\($0)", O_RDONLY).release()
         }
-        let root = try openAt(AT_FDCWD, "/proc/\(process)/root", CLINUX_O_PATH | O_DIRECTORY)
         if try linkTarget("/proc/\(process)/ns/user") != linkTarget("/proc/self/ns/user") {
             // A copy for another user namespace would have its mounts locked together.
             try joinNamespaces(namespaces[0], .user)
         }
         try joinNamespaces(namespaces[1], .mount)
+    }
+
+    private static func peel(_ process: pid_t, _ root: CInt, _ wanted: Set<Int>, into socket: CInt) throws {
+        _ = SignalMask.blockAll()
+        let proc = try openAt(AT_FDCWD, "/proc", CLINUX_O_PATH | O_DIRECTORY)
+        try join(process)
         // Not the namespace's root where the container could not pivot (`--no-pivot`); the copy's is then the same.
-        let raw = root.raw
-        try system("go into its root") { fchdir(raw) }
+        try system("go into its root") { fchdir(root) }
         try system("go into its root") { chroot(".") }
+        let table = try openAt(proc.raw, "self/mountinfo", O_RDONLY)
+        let lines: [MountLine] = try MountChanges.order(
+            MountLine.all(in: String(decoding: try readAll(table.raw, name: "mountinfo"), as: UTF8.self))
+        ).reversed()
         try leaveNamespaces(.mount)
         try changeMount(AT_FDCWD, MountAttributeChange(propagation: .private), at: "/", recursive: true)
         var left = wanted

@@ -8,7 +8,7 @@ import LinuxSystem
 /// its own, which takes the rights that config.json gives; the others are handed it, and join (``NamespaceBirth``).
 enum InnerNamespace: Kind {
     /// Those that are carried over.
-    static let carried: Namespaces = [.uts, .ipc, .cgroup, .time, .network]
+    static let carried: Namespaces = [.uts, .ipc, .cgroup, .time, .network, .mount]
     /// In which threads of one process can differ.
     private static let ofThreads: Namespaces = [.cgroup, .ipc, .uts, .network, .mount]
 

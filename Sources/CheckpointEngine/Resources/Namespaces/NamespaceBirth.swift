@@ -26,6 +26,7 @@ struct NamespaceBirth {
         let new = names.filter { state.made[$0] == nil }
         var runner = ProgramRunner(stub, area)
         if !new.isEmpty {
+            try enterBase(of: new, stub)
             let kinds = Namespaces(new.map(\.kind))
             try runner.add { $0.call("unshare \(kinds)", Int(SYS_unshare), [UInt64(kinds.rawValue)]) }
             try runner.flush()
@@ -35,6 +36,7 @@ struct NamespaceBirth {
             let file = name.kind == .time ? "time_for_children" : name.kind.description
             state.made[name] = workshop.keep(try openAt(AT_FDCWD, "/proc/\(stub.hostProcess)/ns/\(file)", O_RDONLY))
             try fill(name, of: stub.hostProcess)
+            if name.kind == .mount { try InnerMounts.recreate(name.number, by: plan, in: workshop, area: area) }
         }
         let joined = names.filter { !new.contains($0) || $0.kind == .time }
         try lend(joined.compactMap { state.made[$0] }, to: stub) { program, numbers in
@@ -47,6 +49,17 @@ struct NamespaceBirth {
             let link = try linkTarget("/proc/self/fd/\(made)")
             state.links[plan.pid, default: [:]][name.kind.description] = link
             if name.kind == .time { state.links[plan.pid, default: [:]]["time_for_children"] = link }
+        }
+    }
+
+    /// Goes into the mount namespace that a new one is a copy of, where that is not the container's.
+    private func enterBase(of names: [InnerNamespace.Name], _ stub: Stub) throws {
+        guard let name = names.first(where: { $0.kind == .mount }),
+            let base = workshop[InnerMounts.self].planned[name.number]?.base,
+            let made = state.made[InnerNamespace.Name(kind: .mount, number: base)]
+        else { return }
+        try lend([made], to: stub) { program, numbers in
+            program.call("setns mnt", Int(SYS_setns), [numbers[0], UInt64(Namespaces.mount.rawValue)])
         }
     }
 
