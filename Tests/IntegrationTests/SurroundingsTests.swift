@@ -74,6 +74,10 @@ extension Integration {
 
         /// What a shell starts in mount namespaces of their own.
         private static let sandboxes = [
+            """
+            unshare -m sh -c 'mount -t tmpfs t /tmp && echo text >/tmp/file &&
+            unshare -m sh -c "mount -t tmpfs u /scratch && umount /proc/sys && exec sleep 1001" & exec sleep 1000'
+            """,
             "unshare -m sh -c 'mount -t tmpfs t /tmp && echo text >/tmp/file && exec sleep 1000'",
             // As services of systemd with directories of their own, and paths that they may not see or change.
             """
@@ -85,13 +89,9 @@ extension Integration {
             unshare -m sh -c 'mount -t tmpfs t /tmp && cp -a /bin /tmp && mkdir /tmp/tmp && echo text >/tmp/tmp/file &&
             cd /tmp && exec chroot /tmp /bin/sleep 1000' & exec sleep 1001
             """,
-            """
-            unshare -m sh -c 'mount -t tmpfs t /tmp && echo text >/tmp/file &&
-            unshare -m sh -c "mount -t tmpfs u /scratch && umount /proc/sys && exec sleep 1001" & exec sleep 1000'
-            """,
         ]
 
-        @Test("programs in mount namespaces of their own stay in them", .timeLimit(.minutes(1)), arguments: sandboxes)
+        @Test("programs in mount namespaces of their own stay in them", .timeLimit(.minutes(2)), arguments: sandboxes)
         func apart(script: String) throws {
             try TestBed.use { bed in
                 let container = try container(bed)
