@@ -149,9 +149,7 @@ enum InnerMounts: Kind {
         let state = restore[Self.self]
         let members = restore[InnerNamespace.self].members
         var tables: [(number: UInt32?, lines: [MountLine])] = []
-        let processes = restore.first.all
-        let directories = Dictionary(grouping: processes.filter { !$0.isZombie }, by: \.ids.fsID).mapValues(\.count)
-        for plan in processes {
+        for plan in restore.first.all {
             guard let number = members[plan.pid]?.first(where: { $0.kind == .mount })?.number else { continue }
             state.namespaces[plan.pid] = number
             if tables.isEmpty {
@@ -159,7 +157,7 @@ enum InnerMounts: Kind {
                 tables.append((nil, try MadeMount.table(number, restore.images)))
             }
             try about("\(plan)") {
-                guard directories[plan.ids.fsID, default: 1] == 1 else {
+                if restore.first.all.contains(where: { $0 !== plan && !$0.isZombie && $0.ids.fsID == plan.ids.fsID }) {
                     throw CheckpointError(
                         "shares its directories with another process in a mount namespace of its own, which cannot be restored yet"
                     )
