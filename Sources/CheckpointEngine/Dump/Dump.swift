@@ -15,7 +15,7 @@ final class Dump {
     let mounts: [MountLine]
     var mountIDs: Set<Int>
     /// What has become of those with which the container's program started.
-    let mountChanges: MountChanges?
+    private(set) var mountChanges: MountChanges?
     let first: CapturedProcess
     /// That of all processes.
     let userNamespace: UserNamespace
@@ -80,11 +80,25 @@ final class Dump {
         let mountInfo = try readText("/proc/\(first.hostPid)/mountinfo")
         mounts = MountLine.all(in: mountInfo)
         mountIDs = Set(mounts.map(\.id))
-        let own = try linkTarget("/proc/\(first.task)/ns/mnt")
-        let hasOthers = processes.contains { (try? linkTarget("/proc/\($0.task)/ns/mnt")) != own && !$0.isZombie }
-        mountChanges = try request.start.flatMap {
-            try MountTable.changes(mountInfo, since: $0, isAsked: hasOthers) { try MountLine.all(of: "self") }
+        mountChanges = try Self.mountChanges(mountInfo, request)
+    }
+
+    private static func mountChanges(
+        _ mountInfo: String, _ request: CheckpointRequest, isAsked: Bool = false
+    ) throws -> MountChanges? {
+        try request.start.flatMap {
+            try MountTable.changes(mountInfo, since: $0, isAsked: isAsked) { try MountLine.all(of: "self") }
         }
+    }
+
+    /// What other namespaces' mounts are held against: ``mountChanges``, though nothing has become of them. `nil` if nobody
+    /// knows how they were.
+    func askForMountChanges() throws -> MountChanges? {
+        if mountChanges == nil {
+            let mountInfo = try readText("/proc/\(first.hostPid)/mountinfo")
+            mountChanges = try Self.mountChanges(mountInfo, request, isAsked: true)
+        }
+        return mountChanges
     }
 
     /// What a kind remembers of this container.

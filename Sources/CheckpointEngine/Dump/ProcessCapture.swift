@@ -189,15 +189,15 @@ struct ProcessCapture {
     private func rootDirectory() throws -> String {
         let link = "/proc/\(process.task)/root"
         let own = try status(at: AT_FDCWD, link)
-        func isRoot(_ directory: borrowing OwnedDescriptor) throws -> Bool {
-            let found = try status(of: directory.raw)
+        func isRoot(_ directory: CInt) throws -> Bool {
+            let found = try status(of: directory)
             return own.st_ino == found.st_ino && own.st_dev == found.st_dev
         }
         let top = try dump.root(for: process)
-        if try isRoot(openAt(top, ".", CLINUX_O_PATH | O_DIRECTORY)) { return "/" }
+        if try isRoot(top) { return "/" }
         let path = try linkTarget(link)
         guard let place = try? openAt(top, path, CLINUX_O_PATH | O_DIRECTORY, resolve: .inRoot),
-            try isRoot(place)
+            try isRoot(place.raw)
         else {
             throw CheckpointError(
                 "its root directory (chroot to \(path)) has no such name in the container; this cannot be checkpointed yet"

@@ -56,7 +56,7 @@ enum InnerMounts: Kind {
         let state = dump[Self.self]
         for first in InnerNamespace.inner(.mount, in: dump) {
             try about("\(first)") {
-                guard let outer = dump.mountChanges else {
+                guard let outer = try dump.askForMountChanges() else {
                     throw CheckpointError(
                         "is in a mount namespace of its own, and nobody knows with which mounts the container started")
                 }
@@ -94,9 +94,9 @@ enum InnerMounts: Kind {
 
     /// Fails for files that a restore would look for in the container's mount namespace alone.
     static func verify(_ file: borrowing OpenFile, _ entry: FileEntry, of dump: Dump) throws {
-        guard dump.innerMounts(of: file.info.mount) != nil || InnerNamespace.has(file.process, .mount, in: dump) else {
-            return
-        }
+        guard !dump[Self.self].inner.isEmpty,
+            dump.innerMounts(of: file.info.mount) != nil || InnerNamespace.has(file.process, .mount, in: dump)
+        else { return }
         let isNamedSocket = entry.hasUsk && !entry.usk.name.isEmpty && entry.usk.name.first != 0
         guard !entry.hasIfy, !entry.hasFifo, !isNamedSocket else {
             throw CheckpointError(
@@ -149,7 +149,10 @@ enum InnerMounts: Kind {
         let state = restore[Self.self]
         let members = restore[InnerNamespace.self].members
         var tables: [(number: UInt32?, lines: [MountLine])] = []
-        for plan in restore.first.all {
+        let processes = restore.first.all
+        var sharing: [UInt32: Int] = [:]
+        for plan in processes where !plan.isZombie { sharing[plan.ids.fsID, default: 0] += 1 }
+        for plan in processes {
             guard let number = members[plan.pid]?.first(where: { $0.kind == .mount })?.number else { continue }
             state.namespaces[plan.pid] = number
             if tables.isEmpty {
@@ -157,7 +160,7 @@ enum InnerMounts: Kind {
                 tables.append((nil, try MadeMount.table(number, restore.images)))
             }
             try about("\(plan)") {
-                if restore.first.all.contains(where: { $0 !== plan && !$0.isZombie && $0.ids.fsID == plan.ids.fsID }) {
+                if sharing[plan.ids.fsID, default: 0] > (plan.isZombie ? 0 : 1) {
                     throw CheckpointError(
                         "shares its directories with another process in a mount namespace of its own, which cannot be restored yet"
                     )
@@ -246,8 +249,10 @@ extension Dump {
 
     /// The root directory of a process's mount namespace.
     func root(for process: CapturedProcess) throws -> CInt {
+        let inner = self[InnerMounts.self].inner
+        if inner.isEmpty { return root.raw }
         let number = try namespaceID("mnt", of: process.task)
-        return self[InnerMounts.self].inner.first { $0.number == number }?.root.raw ?? root.raw
+        return inner.first { $0.number == number }?.root.raw ?? root.raw
     }
 
     /// The mount on which something in /proc lies, where there are several namespaces of them; else -1.
