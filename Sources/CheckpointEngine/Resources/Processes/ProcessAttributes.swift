@@ -10,7 +10,7 @@ enum ProcessAttributes: ProcessKind {
         let hugePagesOff: Program.Reference
         let reaper: RemoteAddress
         let registrations: Program.Reference
-        /// As ``barriers``.
+        /// As ``barriers``, where the kernel does not tell registrations.
         let made: [Program.Reference?]
         let isFlusher: Program.Reference
     }
@@ -20,6 +20,9 @@ enum ProcessAttributes: ProcessKind {
     private static let barriers: [(registration: UInt32, barrier: UInt64?)] = [
         (0x4, nil), (0x10, 0x8), (0x40, 0x20), (0x100, 0x80),
     ]
+
+    private static let tellsRegistrations =
+        KernelFeature.all.first { $0.name == "membarrier_registrations" }?.isThere ?? false
 
     static func ask(_ process: CapturedProcess, in program: inout Program, of dump: Dump) -> ProcessAnswer? {
         let reaper = program.reserve(8)
@@ -32,9 +35,11 @@ enum ProcessAttributes: ProcessKind {
             // MEMBARRIER_CMD_GET_REGISTRATIONS, Linux 6.3.
             registrations: program.call(
                 "membarrier", Int(SYS_membarrier), [0x200, 0, 0], tolerated: [EINVAL, ENOSYS]),
-            made: barriers.map { _, barrier in
-                barrier.map { program.call("membarrier \($0)", Int(SYS_membarrier), [$0, 0, 0], tolerated: nil) }
-            },
+            made: tellsRegistrations
+                ? []
+                : barriers.map { _, barrier in
+                    barrier.map { program.call("membarrier \($0)", Int(SYS_membarrier), [$0, 0, 0], tolerated: nil) }
+                },
             // Told only to who may set it (CAP_SYS_RESOURCE).
             isFlusher: program.call(
                 "prctl PR_GET_IO_FLUSHER", Int(SYS_prctl), [58, 0, 0, 0, 0], tolerated: [EPERM, EINVAL]))
