@@ -221,15 +221,20 @@ public func removeDirectory(at directory: CInt, _ name: String) throws(SystemErr
     do {
         let opened = try openAt(
             directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, resolve: [.beneath, .noCrossMounts])
-        for entry in try directoryEntries(at: opened.raw, ".") {
-            do throws(SystemError) {
-                try system("unlink \(name)/\(entry)") { unlinkat(opened.raw, entry, 0) }
-            } catch  where error.errno == .isDirectory {
-                try removeDirectory(at: opened.raw, entry)
-            }
-        }
+        try emptyDirectory(opened.raw, name)
     }
     try system("rmdir \(name)") { unlinkat(directory, name, AT_REMOVEDIR) }
+}
+
+/// What is in a directory, as ``removeDirectory(at:_:)`` does.
+public func emptyDirectory(_ directory: CInt, _ name: String) throws(SystemError) {
+    for entry in try directoryEntries(at: directory, ".") {
+        do throws(SystemError) {
+            try system("unlink \(name)/\(entry)") { unlinkat(directory, entry, 0) }
+        } catch  where error.errno == .isDirectory {
+            try removeDirectory(at: directory, entry)
+        }
+    }
 }
 
 extension stat {

@@ -90,9 +90,7 @@ package func checkpoint(
     while true {
         do { return try attempt(request, into: directory, publish: publish) } catch {
             try attempts.wait(after: error, of: request)
-            for name in try directoryEntries(at: directory.raw, ".") {
-                try system("remove \(name)") { unlinkat(directory.raw, name, 0) }
-            }
+            try emptyDirectory(directory.raw, "image directory")
         }
     }
 }
