@@ -34,6 +34,7 @@ package final class FileTable {
         places[entry.id] = bytes.count..<bytes.count + body.count
         bytes.append(contentsOf: body)
         ids[entry.type, default: []].append(entry.id)
+        if decoded.count < Self.mostDecoded { decoded[entry.id] = entry }
     }
 
     package subscript(id: UInt32) -> FileEntry? {

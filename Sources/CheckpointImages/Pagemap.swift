@@ -8,7 +8,7 @@ package struct Pagemap: Sendable {
 
     /// One entry in 16 bytes.
     private struct Run {
-        /// The address, and below it the flags; of an address that is none, which only a writer has, too.
+        /// That of a page, with the flags in its lowest bits.
         let address: UInt64
         let pages: UInt64
 
