@@ -49,6 +49,15 @@ extension Integration {
             try container.expectPass("after the restore")
         }
 
+        /// A container that was checkpointed into a folder, whose files may be changed.
+        private func checkpointed(in bed: TestBed) throws -> (container: Container, image: String) {
+            let container = try crowd("eventfd", 1, in: bed)
+            try container.checkpoint(to: "image")
+            let image = container.imageFolder("image")
+            try check(unlink(image + "/checksums.stasis"), "remove the checksums")
+            return (container, image)
+        }
+
         @Test("many messages in unix sockets, short or long", .timeLimit(.minutes(2)), arguments: ["queue", "bulk"])
         func messages(kind: String) throws {
             try TestBed.use { bed in try expectBounded(try crowd(kind, kind == "queue" ? 200 : 600, in: bed), in: bed) }
@@ -73,10 +82,7 @@ extension Integration {
             arguments: ["tmpfs-0.stasis", "seccomp.img", "options.stasis", "files.img", "sk-queues.img", "core-1.img"])
         func sparse(name: String) throws {
             try TestBed.use { bed in
-                let container = try crowd("eventfd", 1, in: bed)
-                try container.checkpoint(to: "image")
-                let image = container.imageFolder("image")
-                try check(unlink(image + "/checksums.stasis"), "remove the checksums")
+                let (container, image) = try checkpointed(in: bed)
                 for size in [200 << 20, 1 << 40] {
                     let file = try check(open("\(image)/\(name)", O_WRONLY | O_CREAT, 0o600), "open \(name)")
                     try check(ftruncate(file, size), "lengthen \(name)")
@@ -108,10 +114,7 @@ extension Integration {
         @Test("an image of very many small entries", .timeLimit(.minutes(2)), arguments: entries.indices)
         func smallEntries(index: Int) throws {
             try TestBed.use { bed in
-                let container = try crowd("eventfd", 1, in: bed)
-                try container.checkpoint(to: "image")
-                let image = container.imageFolder("image")
-                try check(unlink(image + "/checksums.stasis"), "remove the checksums")
+                let (container, image) = try checkpointed(in: bed)
                 let (pattern, magic, entry) = Self.entries[index]
                 let names = Files.names(in: image)
                 let prefix = String(pattern.prefix { $0 != "N" })

@@ -111,8 +111,7 @@ enum IORing: FileKind {
             if excess > 0 {
                 throw CheckpointError(
                     passing: "\(excess) request(s) in flight on io_uring ring, descriptor \(file.number); try again "
-                        + "when they "
-                        + "have ended")
+                        + "when they have ended")
             }
             throw CheckpointError(
                 "has \(-excess) more completions than it got requests (multishot requests, or messages of other rings), "

@@ -54,8 +54,7 @@ enum Inotify: FileKind {
                 guard try PipeContent.waiting(in: instance.raw) > 0 else { continue }
                 throw CheckpointError(
                     passing: "inotify: events wait to be read (descriptor \(number) of \(process)), which cannot be "
-                        + "checkpointed "
-                        + "yet; try again when the program has read them")
+                        + "checkpointed yet; try again when the program has read them")
             }
         }
         state.isEmpty = true

@@ -13,14 +13,12 @@ enum Datagrams {
         guard state.revents & Int16(POLLERR) == 0 else {
             throw CheckpointError(
                 passing: "\(what), has an error that its program is yet to read (or a message, IP_RECVERR), which "
-                    + "cannot be "
-                    + "checkpointed; let it read that")
+                    + "cannot be checkpointed; let it read that")
         }
         guard try keepsQueue || SocketOptions.memory(socket).received == 0 else {
             throw CheckpointError(
                 passing: "\(what), has datagrams that nobody has received yet, which cannot be checkpointed yet; let "
-                    + "its program "
-                    + "receive them")
+                    + "its program receive them")
         }
         // A device may still have what was sent a moment ago.
         for attempt in 0... {

@@ -69,8 +69,7 @@ enum TCPSocket: FileKind {
         guard state.revents & Int16(POLLERR) == 0 else {
             throw CheckpointError(
                 passing: "\(file.link): a TCP connection that has failed (local port \(port)) has an error that its "
-                    + "program is yet to "
-                    + "read, which cannot be checkpointed; let it read that, or close the socket")
+                    + "program is yet to read, which cannot be checkpointed; let it read that, or close the socket")
         }
         return state.revents & 0x2000 != 0
     }

@@ -151,14 +151,13 @@ enum UnixSocketQueue: Kind {
         try system("poll unix socket") { poll(&state, 1, 0) }
         if state.revents & Int16(POLLPRI) != 0 {
             throw CheckpointError(
-                passing: "urgent data (MSG_OOB) in a unix socket cannot be checkpointed yet; let its reader take it "
-                    + "first")
+                passing:
+                    "urgent data (MSG_OOB) in a unix socket cannot be checkpointed yet; let its reader take it first")
         }
         if state.revents & Int16(POLLERR) != 0 {
             throw CheckpointError(
                 passing: "an error (a peer that was closed with bytes unread) that a unix socket is yet to tell "
-                    + "cannot be "
-                    + "checkpointed yet; let its reader take it first")
+                    + "cannot be checkpointed yet; let its reader take it first")
         }
     }
 
@@ -207,8 +206,7 @@ enum UnixSocketQueue: Kind {
         guard sent > queued, let box = sockets.letterboxes.min(), let held = sockets.peers[box] else { return }
         throw CheckpointError(
             passing: "\(held.holder): socket:[\(box)]: an empty message that was looked at (MSG_PEEK) may wait in it "
-                + "or in another "
-                + "datagram socket, or one in a socket outside the container, which cannot be checkpointed; let its reader "
+                + "or in another datagram socket, or one in a socket outside the container, which cannot be checkpointed; let its reader "
                 + "take it first")
     }
 

@@ -41,8 +41,8 @@ enum WaitingConnection: Kind {
         guard told.clients.count == Int(told.waiting), !told.clients.contains(0) else {
             throw CheckpointError(
                 passing: "\(file.link): \(told.waiting) connection(s) that wait to be accepted at "
-                    + "\(told.printableName), some of which "
-                    + "are closed at the other end, cannot be checkpointed; let the program accept them first")
+                    + "\(told.printableName), some of which are closed at the other end, cannot be checkpointed; let the program accept them first"
+            )
         }
         let inode = UInt32(truncatingIfNeeded: file.status.st_ino)
         dump[Self.self].queues.append(Queue(listener: inode, holder: file.holder, clients: told.clients))
@@ -81,8 +81,7 @@ enum WaitingConnection: Kind {
         for queue in state.queues where queue.clients.contains(where: { state.clients[$0] == nil }) {
             throw CheckpointError(
                 passing: "\(queue.holder): a connection from outside the container waits to be accepted at it, which "
-                    + "cannot be "
-                    + "checkpointed; let the program accept it first")
+                    + "cannot be checkpointed; let the program accept it first")
         }
     }
 
