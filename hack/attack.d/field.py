@@ -342,9 +342,11 @@ class Container:
             os.kill(self.pid, signal.SIGUSR1)
         except ProcessLookupError:
             raise Fault(f"{occasion}: {self.workload} is gone") from None
-        if not within(30, lambda: len(self.verdicts()) > before):
+        if not within(30, lambda: len(self.verdicts()) > before or not self.is_alive()):
             state = [line for line in read(f"/proc/{self.pid}/status").splitlines() if line[:5] in ("State", "Trace")]
             raise Fault(f"{occasion}: {self.workload} does not answer: {state}, {self.states_now()}")
+        if len(self.verdicts()) == before:
+            raise Fault(f"{occasion}: {self.workload} has ended")
         said = self.verdicts()[-1]
         if not said.startswith("PASS"):
             raise Fault(f"{occasion}: {self.workload} says {said}")

@@ -80,48 +80,53 @@ def interrupted(running, dice, duration, numbers):
     return running.outcome()
 
 
-def storm_checkpoints(field, rounds, part, numbers):
-    subjects = [Subject(field, name).learn_durations() for name in (CROWDS if rounds > 60 else CROWDS[:3])]
-    for number in part.rounds(rounds):
-        subject = subjects[number % len(subjects)]
-        keeps = field.random.random() < 0.4
-        image = subject.new_image()
-        words = subject.container.checkpoint_words(image, *(["--leave-running"] if keeps else []))
-        with part.round(number, subject.container):
-            outcome = interrupted(field.start(*words), field.random, subject.duration["checkpoint"], numbers)
-            part.count("cut short" if outcome.status else "finished")
-            subject.judge_checkpoint(image, outcome, keeps)
-    for subject in subjects:
+def one_after_the_other(field, programs, rounds):
+    """Subjects, each with its share of the rounds. Together they would starve each other, and the runtime: beside `threads`
+    and `hostile/fork_tree` any task may wait for more than a second until it runs."""
+    for program in programs:
+        subject = Subject(field, *program)
+        yield subject, max(rounds // len(programs), 1)
         subject.container.delete()
     field.expect_nothing_left("the storm")
 
 
+def storm_checkpoints(field, rounds, part, numbers):
+    programs = [[name] for name in (CROWDS if rounds > 60 else CROWDS[:3])]
+    for subject, share in one_after_the_other(field, programs, rounds):
+        subject.learn_durations()
+        for number in part.rounds(share):
+            keeps = field.random.random() < 0.4
+            image = subject.new_image()
+            words = subject.container.checkpoint_words(image, *(["--leave-running"] if keeps else []))
+            with part.round(number, subject.container):
+                outcome = interrupted(field.start(*words), field.random, subject.duration["checkpoint"], numbers)
+                part.count("cut short" if outcome.status else "finished")
+                subject.judge_checkpoint(image, outcome, keeps)
+
+
 def storm_restores(field, rounds, part, numbers):
-    subjects = [Subject(field, name).learn_durations() for name in (QUIET if rounds > 60 else QUIET[:3])]
-    for subject in subjects:
-        subject.expect_success(subject.container.checkpoint(subject.container.image()))
-    for number in part.rounds(rounds):
-        subject = subjects[number % len(subjects)]
-        container = subject.container
-        with part.round(number):
-            running = field.start(*container.restore_words(container.image()), log=container.log)
-            outcome = interrupted(running, field.random, subject.duration["restore"], numbers)
-            part.count("cut short" if outcome.status else "finished")
-            if outcome.status == 0:
-                container.note_pid()
-                container.expect_correct(f"after {outcome}")
-            # One that was cut short just before its end may run; it is whole then, or nothing is left of it.
-            elif (members := container.members()) and not within(2, lambda: not container.members()):
-                listed = field.run("state", container.id)
-                if listed.status:
-                    raise Fault(f"{members} live and the container is not known after {outcome}: {listed}")
-            container.delete()
-            container.expect_nothing_left(f"after {outcome}: it")
-    for subject in subjects:
-        with part.round(rounds):
-            subject.expect_success(subject.container.restore(subject.container.image()))
-            subject.container.expect_correct("restored after all")
-            subject.container.delete()
+    programs = [[name] for name in (QUIET if rounds > 60 else QUIET[:3])]
+    for subject, share in one_after_the_other(field, programs, rounds):
+        container = subject.learn_durations().container
+        subject.expect_success(container.checkpoint(container.image()))
+        for number in part.rounds(share):
+            with part.round(number):
+                running = field.start(*container.restore_words(container.image()), log=container.log)
+                outcome = interrupted(running, field.random, subject.duration["restore"], numbers)
+                part.count("cut short" if outcome.status else "finished")
+                if outcome.status == 0:
+                    container.note_pid()
+                    container.expect_correct(f"after {outcome}")
+                # One that was cut short just before its end may run; it is whole then, or nothing is left of it.
+                elif (members := container.members()) and not within(2, lambda: not container.members()):
+                    listed = field.run("state", container.id)
+                    if listed.status:
+                        raise Fault(f"{members} live and the container is not known after {outcome}: {listed}")
+                container.delete()
+                container.expect_nothing_left(f"after {outcome}: it")
+        with part.round(share):
+            subject.expect_success(container.restore(container.image()))
+            container.expect_correct("restored after all")
 
 
 def kills(field, rounds, part):
@@ -142,19 +147,10 @@ STORMS = [("hostile/signal_storm",), ("hostile/stop_timer", 1, 1000), ("hostile/
 
 def signals(field, rounds, part):
     """Checkpoints and restores of programs that defend themselves by signals, timers and filters."""
-    # One program after the other: together they would starve each other, and the runtime.
-    share = max(rounds // len(STORMS), 1)
-    subject = None
-    for number in part.rounds(rounds):
-        turn = (number - 1) // share
-        if turn < len(STORMS) and (number - 1) % share == 0:
-            if subject:
-                subject.container.delete()
-            subject = Subject(field, *STORMS[turn])
-        with part.round(number, subject.container):
-            signal_round(subject, part)
-    subject.container.delete()
-    field.expect_nothing_left("the storm")
+    for subject, share in one_after_the_other(field, STORMS, rounds):
+        for number in part.rounds(share):
+            with part.round(number, subject.container):
+                signal_round(subject, part)
 
 
 def signal_round(subject, part):
