@@ -15,6 +15,21 @@ public struct ConnectionName: Hashable, Sendable {
         func port(_ number: UInt16) -> [UInt8] { [UInt8(number >> 8), UInt8(number & 255), 0, 0] }
         return local + remote + port(localPort) + port(remotePort)
     }
+
+    /// What the own end sends is dropped. `struct fib_rule_hdr`, FR_ACT_BLACKHOLE and attributes: linux/fib_rules.h
+    fileprivate var silencingRule: [UInt8] {
+        let family = UInt8(local.count == 4 ? AF_INET : AF_INET6), bits = UInt8(local.count * 8)
+        let header: [UInt8] = [family, bits, bits, 0, 0, 0, 0, 6, 0, 0, 0, 0]
+        func range(_ port: UInt16) -> [UInt8] { [UInt8](integers: [port, port]) }
+        // To, from, the interface "lo" for what is sent here, priority, protocol, ports.
+        let attributes = [
+            NetlinkAttribute(type: 1, value: remote), NetlinkAttribute(type: 2, value: local),
+            NetlinkAttribute(type: 3, value: Array("lo\0".utf8)), NetlinkAttribute(type: 6, UInt32(1)),
+            NetlinkAttribute(type: 22, UInt8(6)), NetlinkAttribute(type: 23, value: range(localPort)),
+            NetlinkAttribute(type: 24, value: range(remotePort)),
+        ]
+        return header + attributes.flatMap(\.bytes)
+    }
 }
 
 /// Silence for TCP connections: what comes for them and what they send is dropped, so that a peer waits and tries again.
@@ -81,6 +96,18 @@ public final class ConnectionLock: Sendable {
         } catch  where error.errno == .fileExists {}
         // Another socket: answers to what failed may still come to the first.
         try Self.kept.add(connections, [], by: try Self.open())
+    }
+
+    /// Keeps them silent in the caller's network namespace, which is about to end. The kernel takes away the rules of nftables
+    /// some milliseconds before the interfaces, and a peer that is heard between would be answered by a reset; routing rules
+    /// last longer. Kernels 6.1 to 6.18: the former end in `pre_exit` of `struct pernet_operations`, the latter in `exit_batch`.
+    public func keepSilentToTheEnd() throws(SystemError) {
+        let netlink = try NetlinkSocket(CInt(NETLINK_ROUTE), name: "rtnetlink")
+        for connection in connections {
+            try netlink.ask(
+                "silence a connection by a routing rule", type: UInt16(RTM_NEWRULE), flags: 0x400,  // NLM_F_CREATE
+                connection.silencingRule)
+        }
     }
 
     /// Takes them back. Where there is none, there is none to be taken.

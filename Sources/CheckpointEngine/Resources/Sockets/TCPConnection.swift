@@ -150,8 +150,12 @@ enum TCPConnection: Kind {
     }
 
     static func end(_ dump: Dump) {
-        guard !dump.request.makesNetwork, let lock = dump[Self.self].lock else { return }
-        do { try inNamespace(.network, of: dump.first.hostPid) { try lock.leaveBehind() } } catch {
+        guard let lock = dump[Self.self].lock else { return }
+        do {
+            try inNamespace(.network, of: dump.first.hostPid) {
+                if dump.request.makesNetwork { try lock.keepSilentToTheEnd() } else { try lock.leaveBehind() }
+            }
+        } catch {
             dump.request.logger.warning("peers may see the container's connections reset: \(error)")
         }
     }
