@@ -117,7 +117,7 @@ public struct PreparedProgram: ~Copyable {
         self.init(directory: AT_FDCWD, path: path, arguments: arguments, environment: environment)
     }
 
-    fileprivate init(directory: CInt, path: String, arguments: [String], environment: [String]) {
+    init(directory: CInt, path: String, arguments: [String], environment: [String]) {
         self.directory = directory
         self.path = strdup(path)
         self.arguments = arguments.map { strdup($0) } + [nil]
@@ -135,19 +135,36 @@ public struct PreparedProgram: ~Copyable {
         return SystemError(errno, "exec \(String(cString: arguments.first.flatMap { $0 } ?? path))")
     }
 
-    private borrowing func make() -> Errno {
-        arguments.withUnsafeBufferPointer { argv in
-            environment.withUnsafeBufferPointer { envp in
-                let path = Int(bitPattern: path)
-                let (argv, envp) = (Int(bitPattern: argv.baseAddress), Int(bitPattern: envp.baseAddress))
-                // By path with the older call, the one that every filter for programs knows.
-                _ =
-                    directory == AT_FDCWD
-                    ? clinux_syscall(Int(SYS_execve), path, argv, envp, 0, 0, 0)
-                    : clinux_syscall(
-                        Int(SYS_execveat), Int(directory), path, argv, envp, Int(CLINUX_AT_EMPTY_PATH), 0)
-                return .current
+    private borrowing func make() -> Errno { withCall { $0.make() } }
+
+    /// - Parameter body: gets addresses that hold as long as it runs.
+    borrowing func withCall<R, E: Error>(_ body: (PreparedCall) throws(E) -> R) throws(E) -> R {
+        try arguments.withUnsafeBufferPointer { argv throws(E) in
+            try environment.withUnsafeBufferPointer { envp throws(E) in
+                try body(
+                    PreparedCall(
+                        directory: directory, path: Int(bitPattern: path), arguments: Int(bitPattern: argv.baseAddress),
+                        environment: Int(bitPattern: envp.baseAddress)))
             }
         }
+    }
+}
+
+/// The call of a ``PreparedProgram``, by addresses.
+struct PreparedCall {
+    fileprivate let directory: CInt
+    fileprivate let path: Int
+    fileprivate let arguments: Int
+    fileprivate let environment: Int
+
+    /// Returns only by failing, with the reason.
+    func make() -> Errno {
+        // By path with the older call, the one that every filter for programs knows.
+        _ =
+            directory == AT_FDCWD
+            ? clinux_syscall(Int(SYS_execve), path, arguments, environment, 0, 0, 0)
+            : clinux_syscall(
+                Int(SYS_execveat), Int(directory), path, arguments, environment, Int(CLINUX_AT_EMPTY_PATH), 0)
+        return .current
     }
 }
