@@ -107,7 +107,7 @@ protocol ProcessKind: Kind {
     /// - Returns: what takes the answers.
     static func ask(_ process: CapturedProcess, in program: inout Program, of dump: Dump) -> ProcessAnswer?
     /// Adds questions to the batch that each thread runs.
-    static func askThread(in program: inout Program) -> ThreadAnswer?
+    static func askThread(_ thread: CapturedThread, in program: inout Program, of dump: Dump) throws -> ThreadAnswer?
     /// Asks what takes batches of its own.
     static func ask(
         _ process: CapturedProcess, by session: AgentSession, into images: inout ProcessImages, of dump: Dump) throws
@@ -117,11 +117,11 @@ protocol ProcessKind: Kind {
 
 typealias ProcessAnswer = (Program.Results, inout ProcessImages) throws -> Void
 /// While the agent is there. The last parameter is the thread's entry.
-typealias ThreadAnswer = (Program.Results, CapturedThread, Dump, inout CoreEntry) throws -> Void
+typealias ThreadAnswer = (Program.Results, inout CoreEntry) throws -> Void
 
 extension ProcessKind {
     static func ask(_ process: CapturedProcess, in program: inout Program, of dump: Dump) -> ProcessAnswer? { nil }
-    static func askThread(in program: inout Program) -> ThreadAnswer? { nil }
+    static func askThread(_ thread: CapturedThread, in program: inout Program, of dump: Dump) -> ThreadAnswer? { nil }
     static func ask(
         _ process: CapturedProcess, by session: AgentSession, into images: inout ProcessImages, of dump: Dump
     ) throws {}
@@ -157,7 +157,7 @@ let processKinds: [any ProcessKind.Type] = [
     Tunables.self,
     Clocks.self, SystemVSemaphores.self, ResourceLimits.self, LoginUser.self, Seccomp.self,
     PendingSignals.self, Registers.self, ExtendedState.self, RegisteredRing.self, Keyring.self,
-    LocalDescriptorTable.self,
+    LocalDescriptorTable.self, LandlockDomain.self,
 ]
 
 // MARK: State

@@ -61,6 +61,18 @@ extension Integration {
             }
         }
 
+        @Test("a Landlock domain is told in there", .timeLimit(.minutes(1)), arguments: ["landlock", "landlock_heir"])
+        func domain(name: String) throws {
+            try TestBed.use { bed in
+                let container = try container(in: bed, workload: "unsupported/" + name)
+                try container.run()
+                try container.waitUntilReady()
+                let outcome = try container.checkpointCommand(to: "image", leaveRunning: true).run()
+                #expect(outcome.status == 1 && outcome.errors.contains("is in a Landlock domain"), "\(outcome)")
+                try container.expectPass("after a refused checkpoint")
+            }
+        }
+
         @Test(
             "files and sockets on a mount with the container's maps", .timeLimit(.minutes(1)),
             arguments: ["unix_named", "descriptors"])

@@ -73,18 +73,18 @@ struct ProcessCapture {
         images.mm.vmas = mappings
         var program = Program(session.area.main)
         let answers = processKinds.map { (kind: $0, take: $0.ask(process, in: &program, of: dump)) }
-        let threadAnswers = processKinds.map { (kind: $0, take: $0.askThread(in: &program)) }
+        let threadAnswers = try askThread(0, in: &program)
         let results = try session.run(program)
         try results.check()
         for answer in answers { try dump.by(answer.kind) { try answer.take?(results, &images) } }
         try take(threadAnswers, results, ofThread: 0, into: &images)
-        let others = process.threads.indices.dropFirst().map { index in
+        let others = try process.threads.indices.dropFirst().map { index in
             var short = Program(session.area.lane(index))
-            return (answers: processKinds.map { (kind: $0, take: $0.askThread(in: &short)) }, program: short)
+            return (answers: try askThread(index, in: &short), program: short)
         }
-        for (other, told) in zip(others, try session.runBesides(others.map(\.program))) {
+        for (index, (other, told)) in zip(others, try session.runBesides(others.map(\.program))).enumerated() {
             try told.check()
-            try take(other.answers, told, ofThread: process.capturedThreads.count, into: &images)
+            try take(other.answers, told, ofThread: index + 1, into: &images)
         }
         for kind in processKinds {
             try dump.by(kind) { try kind.ask(process, by: session, into: &images, of: dump) }
@@ -98,14 +98,22 @@ struct ProcessCapture {
         try images.add(to: dump)
     }
 
+    private func askThread(
+        _ index: Int, in program: inout Program
+    ) throws -> [(kind: any ProcessKind.Type, take: ThreadAnswer?)] {
+        let thread = try CapturedThread(index, of: process)
+        process.capturedThreads.append(thread)
+        return try processKinds.map { kind in
+            (kind: kind, take: try dump.by(kind) { try kind.askThread(thread, in: &program, of: dump) })
+        }
+    }
+
     private func take(
         _ answers: [(kind: any ProcessKind.Type, take: ThreadAnswer?)], _ results: Program.Results, ofThread index: Int,
         into images: inout ProcessImages
     ) throws {
-        let thread = try CapturedThread(index, of: process)
-        process.capturedThreads.append(thread)
         for answer in answers {
-            try dump.by(answer.kind) { try answer.take?(results, thread, dump, &images.cores[index]) }
+            try dump.by(answer.kind) { try answer.take?(results, &images.cores[index]) }
         }
     }
 

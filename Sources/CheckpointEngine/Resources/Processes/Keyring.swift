@@ -36,7 +36,7 @@ enum Keyring: ProcessKind {
         return { results, _ in try question.refuse(results, "it") }
     }
 
-    static func askThread(in program: inout Program) -> ThreadAnswer? {
+    static func askThread(_ thread: CapturedThread, in program: inout Program, of dump: Dump) -> ThreadAnswer? {
         let (own, shared) = (
             Question("thread", ofThread, in: &program), Question("session", ofSession, in: &program)
         )
@@ -48,7 +48,7 @@ enum Keyring: ProcessKind {
         program.call(
             "keyctl of the session keyring", Int(SYS_keyctl),
             [6, session, description.raw, UInt64(descriptionSize)], tolerated: nil)
-        return { results, thread, _, _ in
+        return { results, _ in
             try own.refuse(results, "thread \(thread.innerID)")
             guard results[shared.size] > 0, results[id] != engines else { return }
             let bytes = (0..<descriptionSize).map { results.value(description + $0, as: UInt8.self) ?? 0 }

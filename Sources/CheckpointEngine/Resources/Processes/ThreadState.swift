@@ -14,7 +14,7 @@ enum ThreadState: ProcessKind {
         let secureBits: Program.Reference
     }
 
-    static func askThread(in program: inout Program) -> ThreadAnswer? {
+    static func askThread(_ thread: CapturedThread, in program: inout Program, of dump: Dump) -> ThreadAnswer? {
         let stack = program.reserve(24)
         let tidAddress = program.reserve(8)
         let deathSignal = program.reserve(8)
@@ -28,7 +28,7 @@ enum ThreadState: ProcessKind {
         let question = Question(
             alternateStack: stack, tidAddress: tidAddress, deathSignal: deathSignal, robustHead: head,
             robustLength: length, secureBits: secureBits)
-        return { results, thread, dump, core in
+        return { results, core in
             try capture(question, results, thread, into: &core, in: dump.userNamespace)
         }
     }

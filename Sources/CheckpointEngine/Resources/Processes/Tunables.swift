@@ -71,7 +71,7 @@ struct Tunables: Equatable, Sendable, ProcessKind {
         let faultPolicy: Program.Reference
     }
 
-    static func askThread(in program: inout Program) -> ThreadAnswer? {
+    static func askThread(_ thread: CapturedThread, in program: inout Program, of dump: Dump) -> ThreadAnswer? {
         let policy = program.reserve(8 + MemoryLayout<SIMD16<UInt64>>.size)
         program.call(
             "get_mempolicy", Int(SYS_get_mempolicy), [policy.raw, (policy + 8).raw, 1024, 0, 0], tolerated: [ENOSYS])
@@ -84,7 +84,7 @@ struct Tunables: Equatable, Sendable, ProcessKind {
                 get("PR_GET_SPECULATION_CTRL", 52, UInt64($0), in: &program)
             },
             stamps: stamps, faultPolicy: get("PR_MCE_KILL_GET", 34, in: &program))
-        return { results, thread, dump, _ in
+        return { results, _ in
             let tunables = try capture(question, results, thread, all: dump.usableCPUs)
             dump[Tunables.self].words[thread.innerID, default: []] += tunables.words
         }
