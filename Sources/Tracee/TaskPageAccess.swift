@@ -53,7 +53,7 @@ extension TaskMemory {
             let count = try here.fill(0..<length, from: file.raw, at: part, "read memory of task \(pid) at \(place)")
             let first = start + Int(part - range.lowerBound)
             for page in stride(from: 0, to: length, by: 4096) {
-                let isLike = page < count && isSame(here, page, buffer, first + page)
+                let isLike = page < count && here.hasSamePage(page, as: buffer, first + page)
                 if isLike { continue }
                 let address = part + UInt64(page)
                 if let last = found.last, last.upperBound == address {
@@ -64,17 +64,6 @@ extension TaskMemory {
             }
         }
         return found
-    }
-
-    private func isSame(
-        _ one: borrowing PageBuffer, _ first: Int, _ other: borrowing PageBuffer, _ second: Int
-    ) -> Bool {
-        one.withBytes(first..<first + 4096) { one in
-            other.withBytes(second..<second + 4096) { other in
-                guard let one = one.baseAddress, let other = other.baseAddress else { return false }
-                return memcmp(one, other, 4096) == 0
-            }
-        }
     }
 
     /// - Returns: how many bytes, and why no more.
@@ -125,5 +114,22 @@ extension TaskMemory {
             clinux_syscall(
                 Int(CLINUX_SYS_process_madvise), Int(process.raw), Int(bitPattern: $0), 1, Int(advice), 0, 0)
         } == range.iov_len
+    }
+}
+
+extension PageBuffer {
+    /// Makes its first so many bytes zeros.
+    public mutating func clear(_ count: Int) {
+        withMutableBytes(0..<count) { _ = $0.initializeMemory(as: UInt8.self, repeating: 0) }
+    }
+
+    /// Whether a page is the same as one of another buffer, by where they begin in the two.
+    public func hasSamePage(_ first: Int, as other: borrowing PageBuffer, _ second: Int) -> Bool {
+        withBytes(first..<first + 4096) { one in
+            other.withBytes(second..<second + 4096) { other in
+                guard let one = one.baseAddress, let other = other.baseAddress else { return false }
+                return memcmp(one, other, 4096) == 0
+            }
+        }
     }
 }

@@ -30,7 +30,7 @@ struct PlanTests {
         let plan = try #require(try copy.tree().children.first)
         #expect(plan.isZombie)
         #expect(plan.threads == [6])
-        #expect(plan.descriptors.isEmpty && plan.mm.vmas.isEmpty && plan.pagemap == nil)
+        #expect(plan.descriptors.isEmpty && plan.mm.vmas.isEmpty && plan.pages == nil)
     }
 
     private func tree(_ change: (inout [PstreeEntry]) -> Void) throws -> String {

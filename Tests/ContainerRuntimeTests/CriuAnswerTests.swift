@@ -18,7 +18,8 @@ import Testing
         #expect(try CriuAnswer.check([], on: kernel) == "Looks good.\n")
         #expect(try CriuAnswer.check(["--feature", "timens", "--feature=timer_cr_ids"], on: kernel) == "Looks good.\n")
         #expect(try CriuAnswer.check(["--feature", "list"], on: kernel).contains(" mem_dirty_track "))
-        for name in ["mem_dirty_track", "lazy_pages", "network_lock_nftables", "no-such-thing"] {
+        #expect(try CriuAnswer.check(["--feature", "mem_dirty_track"], on: kernel) == "Looks good.\n")
+        for name in ["lazy_pages", "network_lock_nftables", "no-such-thing"] {
             #expect(throws: RuntimeError.self) { try CriuAnswer.check(["--feature", name], on: kernel) }
         }
         // An older kernel lets the engine do less.
@@ -37,7 +38,7 @@ import Testing
         #expect(!version.version.hasGitid)
         let features = CriuAnswer.response(
             to: try CriuReq(serializedBytes: [0x08, 0x09, 0x2a, 0x02, 0x08, 0x01] as [UInt8]))
-        #expect(features.success && features.features.hasMemTrack && !features.features.memTrack)
+        #expect(features.success && features.features.memTrack)
         #expect(!features.features.hasLazyPages)
         var dump = CriuReq()
         dump.type = .dump

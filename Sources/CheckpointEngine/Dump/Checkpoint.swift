@@ -20,6 +20,8 @@ package struct CheckpointRequest {
     package var thaw: () throws -> Void
     package var refreeze: () throws -> Void
     package var leaveRunning: Bool
+    /// The image directory of a checkpoint whose pages need not be written again, relative to that of this one.
+    package var parentPath: String?
     package var externalDescriptors: [String]
     /// Where the container sees files of the host by bind mounts, and cgroups.
     package var hostMounts: Set<String>
@@ -72,6 +74,14 @@ package struct CheckpointStatistics: Sendable {
     package var memoryWrite: UInt64 = 0
     package var pagesScanned: UInt64 = 0
     package var pagesWritten: UInt64 = 0
+    /// Those that are as in a parent.
+    package var pagesUnchanged: UInt64 = 0
+
+    mutating func count(_ pages: PageDump) {
+        pagesScanned = pages.pagesScanned
+        pagesWritten = pages.pagesWritten
+        pagesUnchanged = pages.pagesUnchanged
+    }
 }
 
 /// Puts a running container into its image directory.
@@ -130,7 +140,8 @@ private func capture(
     request.logger.debug("\(running.processes.count) processes stand still after \(stopped - start) us")
 
     let dump = try Dump(
-        first: first, processes: running.processes, request: request, states: states, directory: directory.raw)
+        first: first, processes: running.processes, request: request, states: states,
+        parents: try request.parents(of: directory), directory: directory.raw)
     defer { request.logger.debug("\(dump.account)") }
     dump.guestStreams = try Guest.streams(of: running.processes, into: dump)
     for guest in running.processes where guest.isGuest {
@@ -171,8 +182,7 @@ private func capture(
         for kind in kinds { kind.bury(dump) }
         statistics.frozen = microseconds() - stopping
     }
-    statistics.pagesScanned = dump.pages.pagesScanned
-    statistics.pagesWritten = dump.pages.pagesWritten
+    statistics.count(dump.pages)
     return statistics
 }
 

@@ -13,23 +13,12 @@ extension Dump {
         try endStreams()
         try FileNote.write(self)
         try images.add(.pstree, entries: tree)
-        for (file, sum) in zip(pages.files, pages.sums) {
-            images.note(ImageKind.pages.fileName(file.id), size: file.size, sum: sum)
-        }
+        try pages.describe(in: &images)
         try images.add("descriptors.json", Array(descriptorsJSON.utf8))
         try images.add(DumpOptions.fileName, Array(options.text.utf8))
-        try images.add(
-            .inventory,
-            entries: [
-                InventoryEntry.with {
-                    $0.imgVersion = 2
-                    $0.fdinfoPerID = true
-                    $0.nsPerID = true
-                    if let rootIDs { $0.rootIds = rootIDs }
-                    $0.lsmtype = SecurityModules.hasAppArmor ? .apparmor : .noLsm
-                    $0.dumpUptime = microseconds()
-                }
-            ])
+        var inventory = InventoryEntry(preDump: false)
+        if let rootIDs { inventory.rootIds = rootIDs }
+        try images.add(.inventory, entries: [inventory])
     }
 
     /// The three standard streams' names, as runc writes them.

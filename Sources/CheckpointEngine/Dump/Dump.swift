@@ -32,7 +32,7 @@ final class Dump {
     private var streams: [String: ImageStream]
     var account = Account()
     var images: ImageSet
-    var pages = PageDump()
+    var pages: PageDump
     let usableCPUs: String?
     /// The process tree, and the first process's kernel objects.
     var tree: [PstreeEntry] = []
@@ -41,7 +41,7 @@ final class Dump {
     var seen: [SharedObject: UInt32] = [:]
     /// Of each memory that processes have.
     var mappings: [UInt32: [VmaEntry]] = [:]
-    var pagemaps: [UInt32: (pagemap: Pagemap, guards: [Range<UInt64>])] = [:]
+    var memories: [UInt32: (stream: Int, guards: [Range<UInt64>])] = [:]
     /// Ids of such that single threads have.
     var ofThreads: [SharedObject: Set<UInt32>] = [:]
     private var listeners: [UInt32: AgentListener] = [:]
@@ -59,9 +59,10 @@ final class Dump {
     /// - Parameter directory: where the images go.
     init(
         first: CapturedProcess, processes: [CapturedProcess], request: CheckpointRequest, states: KindStates,
-        directory: CInt
+        parents: ParentChain?, directory: CInt
     ) throws {
         self.directory = directory
+        pages = PageDump(parents: parents)
         self.request = request
         self.states = states
         configuredNames = request.hostNames

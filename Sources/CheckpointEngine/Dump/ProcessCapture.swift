@@ -54,9 +54,9 @@ struct ProcessCapture {
     func ask() throws {
         guard !process.isZombie else { return }
         let mappings = process.mappings
-        let (pagemap, guards) = try dump.pagemaps[ids.vmID] ?? dump.pages.add(process, mappings)
-        dump.pagemaps[ids.vmID] = (pagemap, guards)
-        try dump.images.add(.pagemap, process.pid, pagemap)
+        let (stream, guards) = try dump.memories[ids.vmID] ?? dump.pages.add(process, mappings)
+        dump.memories[ids.vmID] = (stream, guards)
+        dump.pages.name(stream, .pagemap, UInt64(process.pid))
 
         guard let kernelCode = mappings.first(where: { $0.kind.contains(.vdso) }) else {
             throw CheckpointError("has no vdso mapped, in which the engine begins")

@@ -59,12 +59,30 @@ final class PageCopier: Sendable {
                 if open?.stream != index { open = (index, try streams[index].source()) }
                 try open?.source.read(piece, into: &buffer)
                 var sum = PageSum()
-                buffer.withPages(piece.length) { sum.add($0, at: piece.offset) }
+                if let origin = streams[index].sumsFrom {
+                    sum.add(piece.ranges, of: buffer, from: origin)
+                } else {
+                    buffer.withPages(piece.length) { sum.add($0, at: piece.offset) }
+                }
                 try streams[index].sink.write(piece, from: buffer)
                 state.withLock { $0.sums[index].add(sum) }
             } catch {
                 state.withLock { $0.failure = $0.failure ?? error }
             }
         }
+    }
+}
+
+extension PageSum {
+    /// Adds pages that lie in a buffer back to back, by their places in memory.
+    mutating func add(_ ranges: [Range<UInt64>], of buffer: borrowing PageBuffer, from origin: UInt64) {
+        var sum = self
+        var first = 0
+        for range in ranges {
+            let next = first + range.count / 4096
+            buffer.withPages(next * 4096) { sum.add($0.extracting(first..<next), at: range.lowerBound - origin) }
+            first = next
+        }
+        self = sum
     }
 }

@@ -24,9 +24,8 @@ final class PageFile: PageSource, PageSink {
     }
 
     /// One that is there.
-    init(_ pagemap: Pagemap, in images: RestoreImages) throws {
-        name = ImageKind.pages.fileName(pagemap.pagesID)
-        let image = try images.directory.pages(of: pagemap)
+    init(_ image: borrowing RawImage, _ name: String) throws {
+        self.name = name
         file = try image.descriptor.duplicate()
     }
 
@@ -39,15 +38,5 @@ final class PageFile: PageSource, PageSink {
 
     func write(_ piece: PagePiece, from buffer: borrowing PageBuffer) throws {
         try buffer.write(piece.length, to: file.raw, at: piece.offset, "write \(name)")
-    }
-}
-
-extension ImageDirectory {
-    /// Fails if the pages that were read are not those that were written.
-    func check(_ sum: PageSum, of pagemap: Pagemap) throws {
-        let name = ImageKind.pages.fileName(pagemap.pagesID)
-        if let expected = pageSum(name), sum.value != expected {
-            throw CheckpointError("\(name): is damaged: its checksum is not that in checksums.stasis")
-        }
     }
 }

@@ -18,6 +18,8 @@ struct PageRun: Sendable {
     var offset: UInt64
     /// Where in memory it belongs.
     var range: Range<UInt64>
+    /// Which file: 0 is the checkpoint's own, the others are those of its parents, the nearest first.
+    var file = 0
 }
 
 /// Pages in the order in which a file of pages has them.
@@ -26,6 +28,8 @@ struct PageStream: Sendable {
     /// Opens where they come from. Each worker has one open at a time: there may be more streams than descriptors.
     let source: @Sendable () throws -> any PageSource
     let sink: any PageSink
+    /// A sum knows pages by their places in the file; if this is set, by those in memory, from here on.
+    var sumsFrom: UInt64?
 
     var length: UInt64 { runs.reduce(0) { $0 + UInt64($1.range.count) } }
 }

@@ -134,7 +134,7 @@ struct PagemapWord {
 
 extension [Range<UInt64>] {
     /// Adds a range behind the last, as part of it if they touch.
-    fileprivate mutating func extend(by range: Range<UInt64>) {
+    mutating func extend(by range: Range<UInt64>) {
         if let last, last.upperBound == range.lowerBound {
             self[count - 1] = last.lowerBound..<range.upperBound
         } else {

@@ -126,7 +126,7 @@ struct Furnishing {
 
     private func fillMemory(_ mapped: [CInt?], executable: CInt, by runner: inout ProgramRunner) throws {
         if let code = plan.mm.vmas.first(where: { $0.kind.contains(.vdso) }) {
-            try KernelCode.check(code, plan.memory.ranges, in: images, plan)
+            try KernelCode.check(code, in: images, plan)
         }
         let ringMappings = zip(plan.mm.vmas, mapped).compactMap { mapping, number in
             IORing.id(of: mapping, in: workshop) == nil ? nil : number.map { (mapping: mapping, number: $0) }

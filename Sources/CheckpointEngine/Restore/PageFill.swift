@@ -31,14 +31,21 @@ final class PageFill: PageSink {
         hasHugePages = Atomic(!roomy.isEmpty)
     }
 
-    /// - Parameter runner: of the task, in which the memory is mapped and may be written.
-    /// - Returns: the sum of the pages.
+    /// - Parameters:
+    ///   - origin: where the memory begins whose pages these are.
+    ///   - runner: of the task, in which the memory is mapped and may be written.
+    /// - Returns: the sums of the pages.
     func run(
-        _ runs: [PageRun], of pagemap: Pagemap, in images: RestoreImages, by runner: inout ProgramRunner
-    ) throws -> PageSum {
+        _ runs: [PageRun], of pages: StoredPages, from origin: UInt64 = 0, in images: RestoreImages,
+        by runner: inout ProgramRunner
+    ) throws -> PageSums {
         try runner.flush()
-        let file = try PageFile(pagemap, in: images)
-        return try PageCopier.copy([PageStream(runs: runs, source: { file }, sink: self)])[0]
+        let parts = try pages.streams(runs, from: origin, in: images, to: self)
+        var sums = PageSums()
+        for (part, sum) in zip(parts, try PageCopier.copy(parts.map(\.stream))) {
+            if part.file == 0 { sums.own.add(sum) } else { sums.parents.add(sum) }
+        }
+        return sums
     }
 
     func write(_ piece: PagePiece, from buffer: borrowing PageBuffer) throws {

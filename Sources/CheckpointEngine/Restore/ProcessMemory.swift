@@ -16,7 +16,7 @@ final class ProcessMemory {
 
     private let mappings: [VmaEntry]
     private let guards: [VmaEntry]
-    private let pagemap: Pagemap?
+    private let pages: StoredPages?
     /// Stored pages, each run in one mapping, and for each mapping the part of `runs` that is its own.
     private let runs: [PageRun]
     private let runsOf: [Range<Int>]
@@ -29,46 +29,38 @@ final class ProcessMemory {
     /// Which of them were there at birth.
     private var taken: Set<Int> = []
     /// Of the files of pages read so far.
-    private var sum = PageSum()
+    private var sums = PageSums()
     /// What was in memory at birth: mappings of the parent, and which of their pages.
     private var heritage: (mappings: [VmaEntry], pages: [Range<UInt64>]) = ([], [])
 
-    init(_ mm: MmEntry, guards: [VmaEntry], _ pagemap: Pagemap?, process: pid_t) throws {
-        mappings = mm.vmas
+    init(_ mm: MmEntry, guards: [VmaEntry], _ pages: StoredPages?) throws {
+        let mappings = mm.vmas
+        self.mappings = mappings
         self.guards = guards
-        self.pagemap = pagemap
+        self.pages = pages
         code = mappings.first { $0.kind.contains(.vdso) }
         hasHugePages = !mm.thpDisabled
-        let stored = (pagemap ?? Pagemap(pagesID: 0)).entries
-        let file = "pagemap-\(process).img"
-        if let parent = stored.first(where: { $0.pageFlags.contains(.parent) }) {
-            throw CheckpointError(
-                "\(file): page \(RemoteAddress(parent.vaddr)) is in a parent checkpoint, which cannot be restored yet")
-        }
-        var (runs, runsOf, offset) = ([PageRun](), [Range<Int>](), UInt64(0))
-        var rest = stored.lazy.filter(\.isStored).map { $0.vaddr..<$0.vaddr + $0.pageCount * 4096 }[...]
-        var begun: Range<UInt64>?
-        for mapping in mappings {
-            let first = runs.count
-            while let range = begun ?? rest.popFirst() {
-                begun = range
-                guard range.lowerBound < mapping.end else { break }
-                guard range.lowerBound >= mapping.start, mapping.isPrivate else { break }
-                let end = min(range.upperBound, mapping.end)
-                runs.append(PageRun(offset: offset, range: range.lowerBound..<end))
-                offset += end - range.lowerBound
-                begun = end < range.upperBound ? end..<range.upperBound : nil
+        var (runs, runsOf) = ([PageRun](), [Range<Int>]())
+        try pages?.forEachRun { run in
+            var run = run
+            while !run.range.isEmpty {
+                let start = run.range.lowerBound
+                while let next = mappings.dropFirst(runsOf.count).first,
+                    !next.isPrivate || start < next.start || start >= next.end
+                {
+                    runsOf.append((runsOf.last?.upperBound ?? 0)..<runs.count)
+                }
+                guard let mapping = mappings.dropFirst(runsOf.count).first else {
+                    throw CheckpointError("\(pages?.name ?? ""): page \(RemoteAddress(start)) is in no private mapping")
+                }
+                let end = min(run.range.upperBound, mapping.end)
+                runs.append(PageRun(offset: run.offset, range: start..<end, file: run.file))
+                run = PageRun(offset: run.offset + (end - start), range: end..<run.range.upperBound, file: run.file)
             }
-            runsOf.append(first..<runs.count)
         }
-        if let lost = begun ?? rest.first {
-            throw CheckpointError("\(file): page \(RemoteAddress(lost.lowerBound)) is in no private mapping")
-        }
+        while runsOf.count < mappings.count { runsOf.append((runsOf.last?.upperBound ?? 0)..<runs.count) }
         (self.runs, self.runsOf) = (runs, runsOf)
     }
-
-    /// All stored pages, in the order in which they lie in the file.
-    var ranges: [Range<UInt64>] { runs.map(\.range) }
 
     // MARK: Before the children are born
 
@@ -183,7 +175,7 @@ final class ProcessMemory {
         let placed = try place(&runner)
         try make(made.filter { !placed.contains(mappings[$0].start) }, files: files, by: &runner)
         try fill(Set(rest), kept: kept, in: images, by: &runner)
-        if let pagemap { try images.directory.check(sum, of: pagemap) }
+        try pages?.check(sums, in: images)
         try protect(by: &runner)
     }
 
@@ -206,14 +198,14 @@ final class ProcessMemory {
     ) throws {
         ready.formUnion(indices)
         let parts = indices.sorted().flatMap { runs[runsOf[$0]] }
-        guard let pagemap, !parts.isEmpty else { return }
+        guard let pages, !parts.isEmpty else { return }
         let known = kept.sorted().map { mappings[$0].start..<mappings[$0].end }
         let skipped = code.map { $0.start..<$0.end }
         let setting = hasHugePages ? Self.hugePages : ""
         let huge = indices.subtracting(kept).sorted().map { mappings[$0] }.filter { $0.getsHugePages(setting) }
         let sink = PageFill(
             runner.stub.hostProcess, except: skipped, known: known, roomy: huge.map { $0.start..<$0.end })
-        sum.add(try sink.run(parts, of: pagemap, in: images, by: &runner))
+        sums.add(try sink.run(parts, of: pages, in: images, by: &runner))
     }
 
     private func protect(by runner: inout ProgramRunner) throws {

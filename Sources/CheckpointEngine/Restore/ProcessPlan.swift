@@ -18,7 +18,7 @@ final class ProcessPlan: CustomStringConvertible {
     /// Its guard pages are in ``guards`` instead, in address order.
     let mm: MmEntry
     let guards: [VmaEntry]
-    let pagemap: Pagemap?
+    let pages: StoredPages?
     var memory: ProcessMemory
     let descriptors: [FdinfoEntry]
     let directories: FsEntry
@@ -69,8 +69,8 @@ final class ProcessPlan: CustomStringConvertible {
             endedLeader = nil
             mm = MmEntry()
             guards = []
-            pagemap = nil
-            memory = try ProcessMemory(mm, guards: [], nil, process: pid)
+            pages = nil
+            memory = try ProcessMemory(mm, guards: [], nil)
             descriptors = []
             directories = FsEntry()
             root = nil
@@ -96,8 +96,9 @@ final class ProcessPlan: CustomStringConvertible {
         guards = mm.vmas.filter { $0.kind.contains(.guardPages) }.sorted { $0.start < $1.start }
         mm.vmas.removeAll { $0.kind.contains(.guardPages) }
         self.mm = mm
-        pagemap = try images.directory.pagemap(.pagemap, pid)
-        memory = try ProcessMemory(mm, guards: guards, pagemap, process: pid)
+        let pages = try StoredPages(.pagemap, pid, in: images)
+        self.pages = pages
+        memory = try ProcessMemory(mm, guards: guards, pages)
         var threadDirectories: [pid_t: (path: String, umask: UInt32)] = [:]
         for thread in others where try images.directory.contains(.fs, thread) {
             let entry: FsEntry = try images.directory.entry(.fs, thread)

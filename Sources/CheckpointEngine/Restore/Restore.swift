@@ -126,7 +126,7 @@ package struct Restore {
                 var furnishing = try Furnishing(plan, images, policy, workshop, area)
                 try furnishing.run()
             }
-            if plan.completed.contains(.memory) { statistics.pagesRestored += (plan.pagemap?.storedBytes ?? 0) / 4096 }
+            if plan.completed.contains(.memory) { statistics.pagesRestored += (plan.pages?.byteCount ?? 0) / 4096 }
         }
         for plan in living {
             try about("\(plan)") {

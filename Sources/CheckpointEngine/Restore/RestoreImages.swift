@@ -22,8 +22,18 @@ package final class RestoreImages {
     private let tunables: [pid_t: Tunables]
     /// What the checkpoint was allowed to carry over; nothing, if the images are CRIU's.
     let options: DumpOptions
+    /// Where pages are that this checkpoint does not have itself.
+    let parents: ParentChain
+    let parentSums: ParentSums
 
-    package init(_ descriptor: consuming OwnedDescriptor) throws {
+    /// - Parameters:
+    ///   - isInside: whether the images are in a directory inside of the image directory.
+    ///   - parentPath: of the first parent, instead of what the images say.
+    package init(
+        _ descriptor: consuming OwnedDescriptor, isInside: Bool = false, parentPath: String? = nil
+    ) throws {
+        parents = try ParentChain(
+            of: descriptor.raw, isInside: isInside, named: parentPath, isTrusted: parentPath != nil)
         directory = try ImageDirectory(descriptor)
         inventory = try directory.entry(.inventory)
         guard inventory.imgVersion == 2 || inventory.imgVersion == 1 else {
@@ -32,6 +42,11 @@ package final class RestoreImages {
         let number = inventory.rootIds.userNsID
         userNamespace =
             try directory.contains(.userns, number) ? UserNamespace(try directory.entry(.userns, number)) : .own
+        guard try directory.contains(.pstree) else {
+            throw CheckpointError(
+                "pstree.img: missing from the checkpoint: a pre-dump has memory alone; restore the checkpoint that was "
+                    + "taken with it as --parent-path")
+        }
         tree = try directory.entries(.pstree)
         var fileReader = try directory.reader(.files)
         files = try FileTable(&fileReader)
@@ -80,6 +95,9 @@ package final class RestoreImages {
             try directory.contains(DumpOptions.fileName)
             ? DumpOptions(text: String(decoding: try directory.bytes(DumpOptions.fileName), as: UTF8.self))
             : DumpOptions()
+        parentSums =
+            try directory.contains(ParentSums.fileName)
+            ? ParentSums(text: String(decoding: try directory.bytes(ParentSums.fileName), as: UTF8.self)) : ParentSums()
         externalDescriptors = Self.names(
             String(decoding: (try? directory.bytes("descriptors.json")) ?? [], as: UTF8.self))
     }

@@ -8,12 +8,12 @@ import Tracee
 final class SharedMemoryStore: KindState {
     private struct Object {
         let size: UInt64
-        let pagemap: Pagemap
+        let pages: StoredPages
         let make: () throws -> OwnedDescriptor
         var descriptor: CInt?
         var isFilled = false
 
-        var end: UInt64 { pagemap.entries.last.map { $0.vaddr + $0.pageCount * 4096 } ?? 0 }
+        var end: UInt64 { pages.end }
     }
 
     private var objects: [UInt64: Object] = [:]
@@ -26,8 +26,8 @@ final class SharedMemoryStore: KindState {
     func add(
         _ id: UInt64, size: UInt64, from images: RestoreImages, make: (() throws -> OwnedDescriptor)? = nil
     ) throws {
-        let pagemap = try images.directory.pagemap(.shmemPagemap, id)
-        let object = Object(size: size, pagemap: pagemap, make: make ?? { try Self.anonymous(size) })
+        let pages = try StoredPages(.shmemPagemap, id, in: images)
+        let object = Object(size: size, pages: pages, make: make ?? { try Self.anonymous(size) })
         guard object.end <= 1 << 46, object.end <= size || object.end - size < 4096 else {
             throw CheckpointError("pagemap-shmem-\(id).img: a page behind the end of the memory")
         }
@@ -103,7 +103,7 @@ final class SharedMemoryStore: KindState {
                 "mmap of shared memory", Int(SYS_mmap),
                 [place.raw, object.end, 3, 0x10_0001, UInt64(descriptor), 0], expecting: Int(place.raw))
         }
-        try PageFill.run(shared: object.pagemap, at: place, from: images, by: &runner)
+        try PageFill.run(shared: object.pages, at: place, from: images, by: &runner)
         try runner.add { $0.call("munmap of shared memory", Int(SYS_munmap), [place.raw, object.end]) }
     }
 }
@@ -111,12 +111,15 @@ final class SharedMemoryStore: KindState {
 extension PageFill {
     /// Fills shared memory that a task has mapped at `place`.
     static func run(
-        shared pagemap: Pagemap, at place: RemoteAddress, from images: RestoreImages, by runner: inout ProgramRunner
+        shared pages: StoredPages, at place: RemoteAddress, from images: RestoreImages, by runner: inout ProgramRunner
     ) throws {
-        let ranges = pagemap.entries.filter(\.isStored).map {
-            (place.raw + $0.vaddr)..<(place.raw + $0.vaddr + $0.pageCount * 4096)
+        var runs: [PageRun] = []
+        pages.forEachRun { run in
+            let range = place.raw + run.range.lowerBound..<place.raw + run.range.upperBound
+            runs.append(PageRun(offset: run.offset, range: range, file: run.file))
         }
-        let sum = try PageFill(runner.stub.hostProcess).run([PageRun](ranges), of: pagemap, in: images, by: &runner)
-        try images.directory.check(sum, of: pagemap)
+        let sums = try PageFill(runner.stub.hostProcess).run(
+            runs, of: pages, from: place.raw, in: images, by: &runner)
+        try pages.check(sums, in: images)
     }
 }

@@ -27,9 +27,13 @@ package func checkpointContainer(_ container: Container, options: CheckpointOpti
         options.carried.formUnion(
             try EngineConfiguration.read(annotations: container.state.annotations, logger: work.logger))
         let request = try request(container, isPaused: status == .paused, options, work.logger)
-        statistics = try checkpoint(request, into: images.directory) {
-            try rehearse(images.directory, container, options.carried, work.logger)
-            try images.publish()
+        if options.preDump {
+            statistics = try preDump(request, into: images.directory) { try images.publish() }
+        } else {
+            statistics = try checkpoint(request, into: images.directory) {
+                try rehearse(images.directory, container, options.carried, work.logger)
+                try images.publish()
+            }
         }
     } catch {
         images.abandon()
@@ -37,7 +41,9 @@ package func checkpointContainer(_ container: Container, options: CheckpointOpti
         throw RuntimeError("checkpoint of container \(container.id) failed", because: error)
     }
     // The checkpoint is complete and the container may be gone: nothing makes it a failure any more.
-    work.logger.info("dumped \(statistics.pagesWritten) pages; the container stood still for \(statistics.frozen) us")
+    let unchanged = statistics.pagesUnchanged > 0 ? ", \(statistics.pagesUnchanged) are as in a parent" : ""
+    let pages = "dumped \(statistics.pagesWritten) pages\(unchanged)"
+    work.logger.info("\(pages); the container stood still for \(statistics.frozen) us")
     work.unlessItFails { () throws(RuntimeError) in try images.finish() }
     work.unlessItFails { () throws(RuntimeError) in try work.save(.statsDump, statistics.entry) }
     if let descriptor = options.statusDescriptor {
@@ -47,7 +53,7 @@ package func checkpointContainer(_ container: Container, options: CheckpointOpti
     }
     SignalMask.take(SIGXFSZ)
     signals.restore()
-    if !options.leaveRunning { try container.destroy() }
+    if !options.leaveRunning && !options.preDump { try container.destroy() }
 }
 
 extension CheckpointStatistics {
@@ -59,7 +65,7 @@ extension CheckpointStatistics {
                 $0.memdumpTime = UInt32(clamping: memoryDump)
                 $0.memwriteTime = UInt32(clamping: memoryWrite)
                 $0.pagesScanned = pagesScanned
-                $0.pagesSkippedParent = 0
+                $0.pagesSkippedParent = pagesUnchanged
                 $0.pagesWritten = pagesWritten
                 $0.pagesLazy = 0
             }
@@ -75,8 +81,8 @@ private func rehearse(
     let spec = try container.store.loadConfiguration(container.id)
     do {
         _ = try Restore(
-            images: try RestoreImages(try directory.duplicate()), policy: try policy(spec, limits: .most),
-            options: carried, logger: logger)
+            images: try RestoreImages(try directory.duplicate(), isInside: true),
+            policy: try policy(spec, limits: .most), options: carried, logger: logger)
     } catch {
         throw RuntimeError("it could not be restored with its own config.json", because: error)
     }
@@ -97,6 +103,7 @@ private func request(
         leaveRunning: options.leaveRunning, externalDescriptors: container.state.externalDescriptors,
         hostMounts: Set(hostMounts.map(\.destination)), hasTerminal: spec.process?.terminal == true,
         options: options.carried, logger: logger)
+    request.parentPath = options.parentPath
     request.usableCPUs = cgroups.usableCPUs()
     request.cgroups = cgroups.paths
     request.writesCgroups = spec.writesCgroups

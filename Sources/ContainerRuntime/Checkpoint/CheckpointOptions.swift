@@ -32,9 +32,11 @@ extension CheckpointOptions {
     /// Refuses what would otherwise be promised and not kept. To build a feature is to take its line out here.
     package func refuseUnknown() throws(RuntimeError) {
         try refuse([
-            ("parent-path", parentPath != nil), ("pre-dump", preDump), ("lazy-pages", lazyPages),
-            ("auto-dedup", autoDedup), ("page-server", pageServer != nil),
+            ("lazy-pages", lazyPages), ("auto-dedup", autoDedup), ("page-server", pageServer != nil),
         ])
+        if let parentPath, parentPath.hasPrefix("/") {
+            throw RuntimeError("--parent-path \(parentPath): has to be relative to the image path")
+        }
         try refuse(mode: carried.manageCgroupsMode, emptyNamespaces: emptyNamespaces)
     }
 }

@@ -1,3 +1,4 @@
+import CheckpointEngine
 import CheckpointImages
 import LinuxSystem
 
@@ -106,7 +107,7 @@ struct ImageDestination: ~Copyable {
             guard let status = try? status(at: directory, name, flags: AT_SYMLINK_NOFOLLOW), !status.isDirectory else {
                 return false
             }
-            return own.contains(name)
+            return own.contains(name) || status.isSymbolicLink && name == ParentChain.linkName
                 || listed == nil && status.isRegular && (name.hasSuffix(".img") || name.hasSuffix(".stasis"))
         }
     }

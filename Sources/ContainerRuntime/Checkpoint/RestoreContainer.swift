@@ -10,7 +10,7 @@ import OCISpec
 package func restoreContainer(id: String, options: RestoreOptions) throws(RuntimeError) -> CInt {
     try needHostRights("restore of container \(id)")
     // Before the work directory is made, which may be the same.
-    _ = try restoring(id) { try openImages(options.imagePath) }.raw
+    _ = try restoring(id) { try openImages(options.imagePath) }.directory.raw
     let work = try WorkDirectory(options.workPath, name: "restore")
     let logger = work.logger
     do throws(RuntimeError) {
@@ -38,7 +38,9 @@ private func restore(
     request.consoleSocket = options.consoleSocket
     try options.overrideLabels(of: &request.spec)
     let plan = try restoring(id) {
-        let images = try RestoreImages(try openImages(options.imagePath))
+        let opened = try openImages(options.imagePath)
+        let images = try RestoreImages(
+            try opened.directory.duplicate(), isInside: opened.isOlder, parentPath: options.parentPath)
         if let offsets = try images.clockOffsets() {
             request.clockOffsets = ClockOffsets(monotonic: offsets.monotonic, boottime: offsets.boottime)
         }
@@ -105,8 +107,20 @@ extension RestoreStatistics {
     }
 }
 
-private func openImages(_ path: String) throws -> OwnedDescriptor {
-    do { return ImageDestination.checkpoint(in: try openAt(AT_FDCWD, path, O_RDONLY | O_DIRECTORY)) } catch {
+private struct OpenedImages: ~Copyable {
+    let directory: OwnedDescriptor
+    /// Whether it lies in the image directory, which has none of its own.
+    let isOlder: Bool
+}
+
+private func openImages(_ path: String) throws -> OpenedImages {
+    do throws(SystemError) {
+        let top = try openAt(AT_FDCWD, path, O_RDONLY | O_DIRECTORY)
+        let inode = try status(of: top.raw).st_ino
+        let directory = ImageDestination.checkpoint(in: top)
+        let isOlder = try status(of: directory.raw).st_ino != inode
+        return OpenedImages(directory: directory, isOlder: isOlder)
+    } catch {
         throw RuntimeError("image directory \(path): \(error.errno.description)")
     }
 }

@@ -9,6 +9,7 @@ package struct RestoreOptions: Sendable, Equatable {
     package var imagePath: String
     /// Where `restore.log` and `stats-restore` go; the image directory unless given.
     package var workPath: String
+    /// Of the first parent, instead of what the images say; relative to the image directory.
     package var parentPath: String?
     package var bundle: String
     package var consoleSocket: String?
@@ -40,7 +41,7 @@ extension RestoreOptions {
     /// As ``CheckpointOptions/refuseUnknown()``.
     package func refuseUnknown() throws(RuntimeError) {
         try refuse([
-            ("parent-path", parentPath != nil), ("auto-dedup", autoDedup), ("lazy-pages", lazyPages),
+            ("auto-dedup", autoDedup), ("lazy-pages", lazyPages),
         ])
         try refuse(mode: carried.manageCgroupsMode, emptyNamespaces: emptyNamespaces)
     }

@@ -100,9 +100,10 @@ package enum CriuAnswer {
             response.version.minorNumber = Int32(level.minor)
             response.version.name = "stasis"
         case .featureCheck:
-            // Those that were asked for, and none of them is built.
+            // Those that were asked for.
             let asked = request?.features ?? CriuFeatures()
-            if asked.hasMemTrack { response.features.memTrack = false }
+            // Pages are compared, which needs nothing of the kernel.
+            if asked.hasMemTrack { response.features.memTrack = true }
             if asked.hasLazyPages { response.features.lazyPages = false }
             if asked.hasPidfdStore { response.features.pidfdStore = false }
             if !response.hasFeatures { response.features = CriuFeatures() }

@@ -21,7 +21,8 @@ struct CriuFeature {
         [
             CriuFeature("can_map_vdso", 4, 8), CriuFeature("cgroupns", 4, 6), CriuFeature("clone3_set_tid", 5, 5),
             CriuFeature("external_net_ns", 3, 8), CriuFeature("fdinfo_lock", 4, 1),
-            CriuFeature("get_rseq_conf", 5, 13), CriuFeature("kcmp", 3, 5), CriuFeature("mnt_id", 3, 15),
+            CriuFeature("get_rseq_conf", 5, 13), CriuFeature("kcmp", 3, 5), CriuFeature("mem_dirty_track", 3, 2),
+            CriuFeature("mnt_id", 3, 15),
             CriuFeature("openat2", 5, 6), CriuFeature("overlayfs_maps", 6, 7), CriuFeature("pagemap_scan", 6, 7),
             CriuFeature("seccomp_filters", 4, 16), CriuFeature("seccomp_suspend", 4, 3),
             CriuFeature("sockopt_buf_lock", 5, 15), CriuFeature("timens", 5, 6),
@@ -29,7 +30,7 @@ struct CriuFeature {
         ]
         + [
             "aio_remap", "autofs", "compat_cr", "has_ipt_legacy", "ipv6_freebind", "lazy_pages", "link_nsid",
-            "loginuid", "mem_dirty_track", "move_mount_set_group", "net_diag_raw", "network_lock_nftables",
+            "loginuid", "move_mount_set_group", "net_diag_raw", "network_lock_nftables",
             "newifindex", "nftables", "nsid", "pidfd_store", "sk_ns", "sk_unix_file", "tcp_half_closed", "tun", "uffd",
             "uffd-noncoop", "userns",
         ].map(CriuFeature.init(notBuilt:))

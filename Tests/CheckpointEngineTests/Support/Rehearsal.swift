@@ -94,12 +94,11 @@ struct Rehearsal {
                 add { EventPoll.register(targets, number: 3, in: &$0) }
             }
         }
-        guard let pagemap = plan.pagemap, let code = plan.mm.vmas.first(where: { $0.kind.contains(.vdso) }) else {
+        guard let pages = plan.pages, let code = plan.mm.vmas.first(where: { $0.kind.contains(.vdso) }) else {
             return
         }
-        let ranges = pagemap.entries.filter(\.isStored).map { $0.vaddr..<$0.vaddr + $0.pageCount * 4096 }
-        _ = try? images.directory.pages(of: pagemap)
-        try? KernelCode.check(code, ranges, in: images, plan)
+        _ = try? images.directory.pages(of: pages.pagemap)
+        try? KernelCode.check(code, in: images, plan)
     }
 
     /// Makes every file of the images, in this process's own root and network. Dear: each change of network namespace

@@ -53,7 +53,7 @@ enum SystemVSegment: Kind {
                     throw CheckpointError("is attached outside the container, or there is another one of this id")
                 }
                 let file = try open(entry, mapped.first?.link, in: dump)
-                try dump.images.add(.shmemPagemap, entry.desc.id, try dump.pages.add(file))
+                try dump.pages.add(file, as: .shmemPagemap, UInt64(entry.desc.id))
             }
             // One that was removed has lost its key, but is called by it in /proc/PID/maps.
             if let mapping = mapped.first { entries[index].entry.desc.key = mapping.key }
@@ -88,7 +88,7 @@ enum SystemVSegment: Kind {
     // MARK: Restore
 
     final class RestoreState: KindState {
-        fileprivate var entries: [UInt32: (entry: IpcShmEntry, pagemap: Pagemap)] = [:]
+        fileprivate var entries: [UInt32: (entry: IpcShmEntry, pages: StoredPages)] = [:]
         fileprivate var attached: [Attachment] = []
     }
 
@@ -106,16 +106,15 @@ enum SystemVSegment: Kind {
             entries.map(\.desc), called: "shared memory segment", modes: 0o777 | removed | locked, restore)
         for entry in entries {
             let id = entry.desc.id
-            let pagemap = try images.directory.pagemap(.shmemPagemap, id)
-            let end = pagemap.entries.last.map { $0.vaddr + $0.pageCount * 4096 } ?? 0
+            let pages = try StoredPages(.shmemPagemap, id, in: images)
             guard entry.inPagemaps, !entry.hasHugetlbFlag, entry.size > 0, entry.size < 1 << 46,
-                end <= room(entry)
+                pages.end <= room(entry)
             else { throw CheckpointError("ipcns-shm-\(number).img: segment \(id) is none that can be restored") }
             // CAP_IPC_LOCK
             guard entry.desc.mode & locked == 0 || restore.policy.capabilities & 1 << 14 != 0 else {
                 throw CheckpointError("segment \(id) is locked (SHM_LOCK), and config.json does not give CAP_IPC_LOCK")
             }
-            restore[Self.self].entries[id] = (entry, pagemap)
+            restore[Self.self].entries[id] = (entry, pages)
         }
         for plan in restore.first.all {
             for mapping in plan.mm.vmas where mapping.kind.contains(.systemV) {
@@ -162,10 +161,10 @@ enum SystemVSegment: Kind {
     /// The first process fills them, so that they are charged to the container.
     static func furnish(_ first: ProcessPlan, in workshop: Workshop, area: InjectedArea) throws {
         var runner = ProgramRunner(first.stubs[0], area)
-        for (id, (entry, pagemap)) in workshop[Self.self].entries.sorted(by: { $0.key < $1.key }) {
-            if pagemap.entries.isEmpty { continue }
+        for (id, (entry, pages)) in workshop[Self.self].entries.sorted(by: { $0.key < $1.key }) {
+            if pages.isEmpty { continue }
             try runner.add { attach(id, at: area.end, flags: 0, in: &$0) }
-            try PageFill.run(shared: pagemap, at: area.end, from: workshop.images, by: &runner)
+            try PageFill.run(shared: pages, at: area.end, from: workshop.images, by: &runner)
             try runner.add { $0.call("munmap of segment \(id)", Int(SYS_munmap), [area.end.raw, room(entry)]) }
         }
         try runner.flush()

@@ -15,23 +15,15 @@ enum KernelCode {
     /// Programs keep the addresses of its functions. Another build of the kernel does no harm as long as all of them are
     /// where they were, and no thread stands inside of one.
     static func check(
-        _ mapping: VmaEntry, _ ranges: [Range<UInt64>], in images: RestoreImages, _ plan: ProcessPlan
+        _ mapping: VmaEntry, in images: RestoreImages, _ plan: ProcessPlan
     ) throws {
         let here = own
-        guard let pagemap = plan.pagemap, mapping.length == UInt64(here.count) else { throw otherKernel(plan) }
-        let file = try images.directory.pages(of: pagemap)
+        guard let pages = plan.pages, mapping.length == UInt64(here.count) else { throw otherKernel(plan) }
         var dumped = [UInt8](repeating: 0, count: here.count)
-        var offset: off_t = 0
-        for range in ranges {
-            defer { offset += off_t(range.upperBound - range.lowerBound) }
-            guard range.lowerBound >= mapping.start, range.upperBound <= mapping.end else { continue }
-            let start = Int(range.lowerBound - mapping.start)
-            let length = Int(range.upperBound - range.lowerBound)
-            try system("read pages of the vdso") {
-                dumped.withUnsafeMutableBytes {
-                    pread(file.descriptor.raw, $0.baseAddress?.advanced(by: start), length, offset)
-                }
-            }
+        try pages.forEachRun { run in
+            guard run.range.clamped(to: mapping.start..<mapping.end) == run.range else { return }
+            let start = Int(run.range.lowerBound - mapping.start)
+            dumped.replaceSubrange(start..<start + run.range.count, with: try pages.bytes(run, in: images))
         }
         if dumped == here { return }
         let isInside = plan.cores.contains { (mapping.start..<mapping.end).contains($0.threadInfo.gpregs.ip) }

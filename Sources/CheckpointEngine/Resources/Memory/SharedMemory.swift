@@ -30,7 +30,7 @@ enum SharedMemory: Kind {
     static func seal(_ dump: Dump) throws {
         for (id, link) in dump[Self.self].known.values.sorted(by: { $0.id < $1.id }) {
             let file = try openAt(AT_FDCWD, link, O_RDONLY | MemoryFileSystem.noAccessTime)
-            try dump.images.add(.shmemPagemap, id, try dump.pages.add(file))
+            try dump.pages.add(file, as: .shmemPagemap, UInt64(id))
         }
     }
 

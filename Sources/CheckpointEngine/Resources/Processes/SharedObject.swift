@@ -46,7 +46,8 @@ enum SharedObject: CInt, CaseIterable {
     private func isOne(of plan: ProcessPlan, _ other: ProcessPlan) -> Bool {
         switch self {
         case .memory:
-            plan.mm == other.mm && plan.guards == other.guards && plan.pagemap?.pagesID == other.pagemap?.pagesID
+            plan.mm == other.mm && plan.guards == other.guards
+                && plan.pages?.pagemap.pagesID == other.pages?.pagemap.pagesID
         case .descriptors: true
         case .directory: plan.directories == other.directories
         // CLONE_SIGHAND goes with CLONE_VM.
