@@ -120,6 +120,41 @@ import Testing
         #expect(rules.isEmpty)
     }
 
+    /// To where there is no route, a routing rule tells its own no: EINVAL.
+    @Test(arguments: [false, true]) func inANetworkThatEndsARoutingRuleKeepsSilent(isV6: Bool) async {
+        await #expect(processExitsWith: .success) { [isV6 = isV6 as Bool] in
+            try leaveNamespaces(.network)
+            try NetworkInterface("lo").bringUp()
+            let own: [UInt8] = isV6 ? Array(repeating: 0, count: 15) + [1] : [127, 0, 0, 1]
+            let name = ConnectionName(local: own, 4321, remote: Array(repeating: 11, count: own.count), 0x1234)
+            try ConnectionLock("a test", [name], ports: []).keepSilentToTheEnd()
+            try #require(Self.refusal(of: name) == .invalidArgument)
+            var other = name
+            other.localPort = 4322
+            try #require(Self.refusal(of: other) == .networkUnreachable)
+            other = name
+            other.remotePort = 0x3412
+            try #require(Self.refusal(of: other) == .networkUnreachable)
+        }
+    }
+
+    /// What the kernel says when it is asked for the route of what the own end sends.
+    private static func refusal(of name: ConnectionName) -> Errno? {
+        let bits = UInt8(name.local.count * 8), family = UInt8(bits == 32 ? AF_INET : AF_INET6)
+        let header: [UInt8] = [family, bits, bits] + [UInt8](repeating: 0, count: 9)
+        // RTA_DST, RTA_SRC, RTA_IP_PROTO, RTA_SPORT, RTA_DPORT
+        let attributes = [
+            NetlinkAttribute(type: 1, value: name.remote), NetlinkAttribute(type: 2, value: name.local),
+            NetlinkAttribute(type: 27, UInt8(6)), NetlinkAttribute(type: 28, name.localPort.bigEndian),
+            NetlinkAttribute(type: 29, name.remotePort.bigEndian),
+        ]
+        do throws(SystemError) {
+            try NetlinkSocket(CInt(NETLINK_ROUTE), name: "rtnetlink").ask(
+                "look for a route", type: UInt16(RTM_GETROUTE), header + attributes.flatMap(\.bytes))
+            return nil
+        } catch { return error.errno }
+    }
+
     /// Of nftables, in the caller's network namespace.
     private static func tables() throws -> [String] {
         // NETLINK_NETFILTER; NFT_MSG_GETTABLE, NFTA_TABLE_NAME

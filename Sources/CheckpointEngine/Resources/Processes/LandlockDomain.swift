@@ -15,6 +15,7 @@ enum LandlockDomain: ProcessKind {
 
     final class DumpState: KindState {
         fileprivate var bystanders: [Identity: Bystander] = [:]
+        fileprivate var isTold = false
     }
 
     static func askThread(
@@ -27,9 +28,10 @@ enum LandlockDomain: ProcessKind {
             "get_robust_list of a bystander", Int(SYS_get_robust_list),
             [UInt64(bystander.pid), head.raw, length.raw], tolerated: [EPERM])
         return { results, _ in
-            guard results[seen] != 0, let other = try otherReason(thread) else { return }
+            guard results[seen] != 0 else { return }
+            if let module = try otherModule(thread) { return tell(thread, module, dump) }
             throw CheckpointError(
-                "thread \(thread.innerID) is in a Landlock domain (landlock_restrict_self)\(other), which cannot be checkpointed: "
+                "thread \(thread.innerID) is in a Landlock domain (landlock_restrict_self), which cannot be checkpointed: "
                     + "the kernel tells nobody what it forbids, and a restored process would be without it; checkpoint the "
                     + "container before it enters one, or run its program without")
         }
@@ -62,14 +64,24 @@ enum LandlockDomain: ProcessKind {
         return made
     }
 
-    /// For the error, what else may have forbidden the look: nothing (`""`) if only a domain can have; nil if that cannot be.
-    private static func otherReason(_ thread: CapturedThread) throws -> String? {
-        let profile = try AppArmorProfile.of(thread.path).map { "the AppArmor profile \($0)" }
-        guard let module = profile ?? (SecurityModules.hasSELinux ? "SELinux" : nil) else { return "" }
+    /// What else may have forbidden the look.
+    private static func otherModule(_ thread: CapturedThread) throws -> String? {
+        if let profile = try AppArmorProfile.of(thread.path) { return "the AppArmor profile \(profile)" }
+        return SecurityModules.hasSELinux ? "SELinux" : nil
+    }
+
+    /// Once for a container: as a rule it is the module, and there is no domain.
+    private static func tell(_ thread: CapturedThread, _ module: String, _ dump: Dump) {
         // landlock_restrict_self(2) wants one of the two.
         let sets = ["Inh", "Prm", "Bnd", "Amb"].map { thread.status.capabilities($0) }
         let administration = UInt64(1) << 21
-        guard thread.status.noNewPrivileges || sets.contains(where: { $0 & administration != 0 }) else { return nil }
-        return ", or \(module) keeps it from looking at a process of its own ids"
+        let canHaveOne = thread.status.noNewPrivileges || sets.contains { $0 & administration != 0 }
+        guard canHaveOne, !dump[Self.self].isTold else { return }
+        dump[Self.self].isTold = true
+        dump.request.logger.warning(
+            """
+            nobody can tell whether thread \(thread.innerID) is in a Landlock domain, because \(module) keeps it from looking at \
+            others: a domain would not come back
+            """)
     }
 }
